@@ -1,0 +1,336 @@
+/* otastream.h - the public C API of the otastream core.
+ *
+ * The core is C99 without malloc, stdio or any call into the operating system. A caller asks how much memory an
+ * object needs, supplies it, initialises it and then steps it. Everything the core wants from the outside (files,
+ * flash, scripts) it asks of a port: a table of callbacks.
+ *
+ * One status rule everywhere: negative = failed (minus an OTA_E_* code, see ota_error_*), 0 = done, positive = the
+ * function wants something (OTA_WANT_*). A failure is sticky: once an object has failed, every further call returns
+ * the same status.
+ *
+ * All sizes and offsets of content are 64-bit. All text (paths, names) is bytes with a length; paths use '/'.
+ *
+ * The part between the cdef markers is the part that build_ffi.py hands to cffi, so that the Python binding cannot
+ * drift from this header. Only plain declarations may stand there.
+ */
+#ifndef OTASTREAM_H
+#define OTASTREAM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- errors: one list makes the enum, the texts, the exit codes and the table in docs/errors.md ---------------- */
+
+/* X(NAME, code, who, text): code is also the exit code of every program; who must act: caller, package, trust,
+ * mismatch, device. Codes are part of the interface: never renumber, only add. */
+#define OTA_ERRORS(X)                                                                                                  \
+    X(USAGE, 2, "caller", "wrong arguments")                                                                           \
+    X(CONFIG, 10, "caller", "the configuration is not valid")                                                          \
+    X(INPUT, 11, "caller", "an input file or folder cannot be used")                                                   \
+    X(CHANGED, 12, "caller", "an input changed while it was read")                                                     \
+    X(OUTPUT, 13, "caller", "the output cannot be written")                                                            \
+    X(LOCKED, 14, "caller", "another applier is at work on the same root")                                             \
+    X(CANCELLED, 15, "caller", "stopped on request")                                                                   \
+    X(MAGIC, 20, "package", "this is not an otastream package")                                                        \
+    X(VERSION, 21, "package", "the package has a format version that this program does not know")                      \
+    X(TRUNCATED, 22, "package", "the package ends too early")                                                          \
+    X(CORRUPT, 23, "package", "the package is damaged: a digest does not match")                                       \
+    X(FORMAT, 24, "package", "the package breaks the format")                                                          \
+    X(UNSUPPORTED, 25, "package", "the package needs a feature that this program does not have")                       \
+    X(LIMIT, 26, "package", "a size or count in the package is above the limit")                                       \
+    X(PATH, 27, "package", "a path in the package is not safe")                                                        \
+    X(CODEC, 28, "package", "the compressed stream is damaged")                                                        \
+    X(DELTA, 29, "package", "a delta is damaged or does not fit its source")                                           \
+    X(SCRIPT, 30, "package", "a script of the package failed")                                                         \
+    X(BEGIN_SCRIPT, 31, "package", "the begin script failed; nothing was updated")                                     \
+    X(END_SCRIPT, 32, "package", "the end script failed")                                                              \
+    X(UNSIGNED, 40, "trust", "the package is not signed, and this board demands it")                                   \
+    X(KEY, 41, "trust", "the package is signed by no key that this board trusts")                                      \
+    X(SIGNATURE, 42, "trust", "a signature does not match")                                                            \
+    X(ROLLBACK, 43, "trust", "the package is older than what this board has already run")                              \
+    X(TARGET, 50, "mismatch", "a target is neither the old nor the new one")                                           \
+    X(MISSING, 51, "mismatch", "a target or source is missing")                                                        \
+    X(BOARD, 52, "mismatch", "the package is not for this board")                                                      \
+    X(MIN_VERSION, 53, "mismatch", "the installed version is too old for this package")                                \
+    X(TOO_SMALL, 54, "mismatch", "the image is larger than its target")                                                \
+    X(RESULT, 55, "mismatch", "what was written is not what the package promises")                                     \
+    X(IO, 60, "device", "reading or writing failed")                                                                   \
+    X(SPACE, 61, "device", "not enough free space")                                                                    \
+    X(RAM, 62, "device", "not enough free memory")                                                                     \
+    X(READONLY, 63, "device", "a target cannot be written: read-only or no permission")                                \
+    X(BAD_BLOCKS, 64, "device", "too many bad blocks")                                                                 \
+    X(VERIFY, 65, "device", "what was read back is not what was written")                                              \
+    X(NODE, 66, "device", "a target is not of the kind that the record needs")                                         \
+    X(INTERNAL, 70, "caller", "a bug in otastream: please report it")
+
+enum ota_error {
+#define OTA_ERROR_ENUM(name, code, who, text) OTA_E_##name = code,
+    OTA_ERRORS(OTA_ERROR_ENUM)
+#undef OTA_ERROR_ENUM
+};
+
+/* cdef-begin */
+
+/* The error list at run time: index 0 .. ota_error_count()-1. ota_error_name is "TRUNCATED", _who is "package",
+ * _text the sentence. By code: -1 when there is no such code. */
+int ota_error_count(void);
+int ota_error_code(int index);
+int ota_error_index(int code);
+const char *ota_error_name(int index);
+const char *ota_error_who(int index);
+const char *ota_error_text(int index);
+
+enum ota_want {
+    OTA_DONE = 0,
+    OTA_WANT_INPUT = 1,  /* give more input */
+    OTA_WANT_OUTPUT = 2, /* make room in the output */
+};
+
+/* In and out cursors: a call advances pos, never past size. */
+struct ota_in {
+    const uint8_t *src;
+    size_t size;
+    size_t pos;
+};
+
+struct ota_out {
+    uint8_t *dst;
+    size_t size;
+    size_t pos;
+};
+
+/* ---- XXH64 (seed 0): "is this the expected content"; not a defence against an attacker -------------------------- */
+
+struct ota_xxh64 {
+    uint64_t acc[4];
+    uint64_t total;
+    uint8_t buf[32];
+    uint32_t fill;
+};
+
+void ota_xxh64_init(struct ota_xxh64 *h);
+void ota_xxh64_update(struct ota_xxh64 *h, const uint8_t *data, size_t len);
+uint64_t ota_xxh64_value(const struct ota_xxh64 *h);
+
+/* ---- engines: payload of a record -> new content --------------------------------------------------------------- */
+
+enum ota_engine_id {
+    OTA_ENGINE_FULL = 0,   /* the bytes as they are */
+    OTA_ENGINE_BSDIFF = 1, /* add/copy/seek triples, docs/SPEC.md section 6.2 */
+};
+
+/* Random access to old content of `size` bytes. read_at fills all of buf or returns a negative status; the engine
+ * never asks beyond size. */
+struct ota_source {
+    void *ctx;
+    int (*read_at)(void *ctx, uint64_t offset, uint8_t *buf, size_t len);
+    uint64_t size;
+};
+
+/* Workspace in bytes that engine `id` needs with the given window (bytes of old read at once, 512 .. 1 MiB); 0 when
+ * the engine or the window is not supported. */
+size_t ota_engine_size(int id, size_t window);
+
+/* Prepare `workspace` (aligned for uint64_t, ota_engine_size bytes) to make new_size bytes. `source` may be NULL for
+ * OTA_ENGINE_FULL; it is copied, its ctx must outlive the workspace. */
+int ota_engine_init(void *workspace, size_t workspace_len, int id, size_t window, const struct ota_source *source,
+                    uint64_t new_size);
+
+/* Consume payload and produce new content, in any split. OTA_WANT_INPUT: in is used up. OTA_WANT_OUTPUT: out is full.
+ * OTA_DONE: new_size bytes were made and the payload ended exactly there; payload after that is OTA_E_DELTA. */
+int ota_engine_step(void *workspace, struct ota_in *in, struct ota_out *out);
+
+/* ---- executor: records in, changes on the board out ------------------------------------------------------------- */
+
+enum ota_phase {
+    OTA_PHASE_PREFLIGHT = 0, /* checks; nothing is written */
+    OTA_PHASE_BEGIN = 1,     /* begin script */
+    OTA_PHASE_UPDATE = 2,    /* records are executed */
+    OTA_PHASE_END = 3,       /* end script */
+};
+
+/* Counters and the place of a failure; valid from init until the workspace is dropped. target is the path or node at
+ * work, as the package names it, cut to fit, NUL-terminated. */
+struct ota_report {
+    int status;             /* 0 or the first failure */
+    int phase;              /* enum ota_phase at that moment */
+    int os_error;           /* errno of the port, 0 when there is none */
+    int script_exit;        /* exit code of the last script, -1 when none was run */
+    int changed;            /* 1 as soon as anything may have been written */
+    uint64_t record;        /* number of the record at work, from 0 */
+    uint64_t records_done;  /* records executed */
+    uint64_t records_total; /* as the manifest says, 0 when it does not */
+    uint64_t skipped;       /* of these, targets that were right already */
+    uint64_t bytes_done;    /* new bytes handled, for progress */
+    uint64_t bytes_total;   /* as the manifest says, 0 when it does not */
+    uint64_t bytes_written; /* bytes that reached a medium */
+    char detail[128];       /* what exactly, in words; may be empty */
+    char target[512];
+};
+
+struct ota_exec_options {
+    int dry_run;             /* stop after preflight; nothing is written, no script is run */
+    int ignore_space;        /* do not compare free space in preflight */
+    uint32_t window;         /* bytes of old read at once, 512 .. 1 MiB */
+    uint32_t block_buffer;   /* bytes of the block buffer; at least the largest erase block, a multiple of 512 */
+    uint32_t header_max;     /* longest record header accepted, at most OTA_HEADER_MAX */
+};
+
+/* cdef-end */
+
+#define OTA_HEADER_MAX 16384u
+#define OTA_CHUNK_MAX 65536u
+#define OTA_PATH_MAX 4096u   /* whole path beneath its root */
+#define OTA_NAME_MAX 255u    /* one component */
+#define OTA_TARGETS_MAX 8u   /* nodes of one record */
+#define OTA_DEPTH_MAX 64u    /* components of a path */
+#define OTA_SCRIPT_MAX (1u << 20)
+
+/* A path beneath a root: root is absolute ("/config"), path is relative with no empty, "." or ".." component. The
+ * root may pass through symbolic links, which are resolved inside the apply root; the path below it never does. */
+struct ota_path {
+    const char *root;
+    size_t root_len;
+    const char *path;
+    size_t path_len;
+};
+
+enum ota_node_type { OTA_ABSENT = 0, OTA_FILE = 1, OTA_DIR = 2, OTA_SYMLINK = 3, OTA_OTHER = 4 };
+
+struct ota_stat {
+    enum ota_node_type type;
+    uint32_t mode; /* 12 bits */
+    uint32_t uid;
+    uint32_t gid;
+    uint64_t size;
+    uint64_t dev;
+    uint64_t ino;
+    uint64_t nlink;
+};
+
+#define OTA_META_MODE 1u
+#define OTA_META_OWNER 2u
+#define OTA_META_XATTRS 4u
+
+/* What to set on a target; only the fields named in `set`. xattrs is the encoded CBOR array of [name, value] pairs,
+ * already checked; read it with ota_xattr_next. */
+struct ota_meta {
+    uint32_t set;
+    uint32_t mode;
+    uint32_t uid;
+    uint32_t gid;
+    const uint8_t *xattrs;
+    size_t xattrs_len;
+};
+
+/* Walk the pairs: *pos starts at 0; 1 = a pair was given, 0 = no more, negative = broken. */
+int ota_xattr_next(const uint8_t *xattrs, size_t len, size_t *pos, const uint8_t **name, size_t *name_len,
+                   const uint8_t **value, size_t *value_len);
+
+enum ota_flash_kind {
+    OTA_FLASH_BLOCK = 0, /* rewritable in place: block device, regular file, mtdblock */
+    OTA_FLASH_NOR = 1,   /* erase before program; no bad blocks */
+    OTA_FLASH_NAND = 2,  /* erase before program, page by page in order, bad blocks */
+};
+
+/* A medium. Offsets are physical. read/prog/erase return 0 or a negative status; is_bad 0/1/negative. prog on NAND is
+ * one page at a time, rising within an erase block. erase, is_bad and mark_bad may be NULL where kind says so. */
+struct ota_flash {
+    void *ctx;
+    enum ota_flash_kind kind;
+    uint64_t size;
+    uint32_t erase_size; /* unit of erase and of the block buffer; a power of two for NOR and NAND */
+    uint32_t prog_size;  /* page; 1 where any length goes */
+    int (*read)(void *ctx, uint64_t off, uint8_t *buf, size_t len);
+    int (*prog)(void *ctx, uint64_t off, const uint8_t *buf, size_t len);
+    int (*erase)(void *ctx, uint64_t off);
+    int (*is_bad)(void *ctx, uint64_t off);
+    int (*mark_bad)(void *ctx, uint64_t off);
+    int (*sync)(void *ctx);
+};
+
+enum ota_script_when { OTA_SCRIPT_INLINE = 0, OTA_SCRIPT_BEGIN = 1, OTA_SCRIPT_END = 2 };
+
+enum ota_identity { OTA_ID_BOARD = 0, OTA_ID_VERSION = 1 };
+
+/* Three things can be open at once: the old content of a delta, the target, and a built image that is copied. */
+enum ota_slot { OTA_SLOT_SOURCE = 0, OTA_SLOT_TARGET = 1, OTA_SLOT_COPY = 2, OTA_SLOTS = 3 };
+
+/* The port: everything the executor wants from the world. Every function returns 0 (or what its line says) or a
+ * negative status, and sets *os_error through last_error. Names are not NUL-terminated unless said. */
+struct ota_port {
+    void *ctx;
+    int (*last_error)(void *ctx); /* errno of the last failure, 0 = none */
+
+    /* tree: stat never follows the last component; a missing parent is OTA_ABSENT, not an error */
+    int (*stat)(void *ctx, const struct ota_path *p, struct ota_stat *st);
+    int (*read_link)(void *ctx, const struct ota_path *p, char *buf, size_t cap, size_t *len);
+    int (*open)(void *ctx, enum ota_slot slot, const struct ota_path *p, uint64_t *size); /* regular file, to read */
+    int (*read_at)(void *ctx, enum ota_slot slot, uint64_t off, uint8_t *buf, size_t len);
+    int (*close)(void *ctx, enum ota_slot slot);
+    int (*stage_begin)(void *ctx, const struct ota_path *p, uint64_t size); /* a new file beside p */
+    int (*stage_write)(void *ctx, const uint8_t *buf, size_t len);
+    int (*stage_commit)(void *ctx, const struct ota_path *p, const struct ota_meta *m); /* meta, fsync, rename, dir */
+    void (*stage_abort)(void *ctx);                                                     /* forget it; always safe */
+    int (*set_meta)(void *ctx, const struct ota_path *p, const struct ota_meta *m);     /* only what differs */
+    int (*make_dir)(void *ctx, const struct ota_path *p, const struct ota_meta *m);     /* one level; exists is fine */
+    int (*remove)(void *ctx, const struct ota_path *p, int dir); /* gone is fine; a dir that is not empty stays: 1 */
+    int (*symlink)(void *ctx, const struct ota_path *p, const char *text, size_t len, const struct ota_meta *m);
+    int (*hard_link)(void *ctx, const struct ota_path *p, const struct ota_path *to);
+    int (*rename)(void *ctx, const struct ota_path *from, const struct ota_path *to);
+    /* bytes that can be written in the file system that holds (the nearest existing parent of) p */
+    int (*free_space)(void *ctx, const struct ota_path *p, uint64_t *fs_id, uint64_t *bytes, uint32_t *unit);
+
+    /* nodes: devices named by absolute path beneath the apply root; flash->ctx is good until node_close */
+    int (*node_open)(void *ctx, enum ota_slot slot, const char *name, size_t len, int write, struct ota_flash *flash);
+    int (*node_close)(void *ctx, enum ota_slot slot);
+
+    /* ubi volumes: the kernel replaces the whole volume; begin makes the old content unreadable */
+    int (*ubi_begin)(void *ctx, const char *name, size_t len, uint64_t size);
+    int (*ubi_write)(void *ctx, const uint8_t *buf, size_t len);
+    int (*ubi_end)(void *ctx);
+
+    /* images built in the temporary folder, named by digest; complete ones survive a cut */
+    int (*image_open)(void *ctx, enum ota_slot slot, uint64_t digest, uint64_t size); /* OTA_E_MISSING when not there */
+    int (*image_begin)(void *ctx, uint64_t digest, uint64_t size);
+    int (*image_write)(void *ctx, const uint8_t *buf, size_t len);
+    int (*image_commit)(void *ctx); /* fsync, rename */
+    int (*image_remove)(void *ctx, uint64_t digest);
+
+    /* scripts: spooled to the temporary folder; run gives the exit code (0..255, 128+n for signal n) */
+    int (*script_begin)(void *ctx, enum ota_script_when when);
+    int (*script_write)(void *ctx, const uint8_t *buf, size_t len);
+    int (*script_end)(void *ctx);
+    int (*script_run)(void *ctx, enum ota_script_when when, int ota_status, int *exit_code);
+
+    int (*identity)(void *ctx, enum ota_identity what, char *buf, size_t cap, size_t *len); /* NUL-separated strings */
+    /* at least once an erase block; non-zero asks to stop, which is done where nothing is half written */
+    int (*tick)(void *ctx, const struct ota_report *report);
+};
+
+struct ota_exec; /* lives in the caller's workspace; no field is public */
+
+/* Bytes of workspace for these options (0: an option is out of range). */
+size_t ota_exec_size(const struct ota_exec_options *options);
+/* The port is copied; its ctx must outlive the executor. *ex is inside workspace (8-byte aligned). */
+int ota_exec_init(void *workspace, size_t len, const struct ota_exec_options *options, const struct ota_port *port,
+                  struct ota_exec **ex);
+
+/* Feed the record stream (docs/SPEC.md section 4), in any split: consumes all of data. OTA_WANT_INPUT: go on;
+ * OTA_DONE: the end record was executed (data after it is OTA_E_FORMAT). On failure the caller stops feeding. */
+int ota_exec_feed(struct ota_exec *ex, const uint8_t *data, size_t len);
+
+/* To be called once after the stream ended or anything failed. why: 0, or the negative status of whoever failed
+ * (reader, decompressor). Runs the end script if the update had begun, drops what is half made, closes everything.
+ * Returns the final status of the whole update: 0 only if the end record was reached and nothing failed. */
+int ota_exec_finish(struct ota_exec *ex, int why);
+const struct ota_report *ota_exec_report(const struct ota_exec *ex);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
