@@ -1,0 +1,45 @@
+/* flash.h - write an image to a medium and read one from it, bad blocks considered. Core internal. */
+#ifndef OTA_CORE_FLASH_H
+#define OTA_CORE_FLASH_H
+
+#include "otastream.h"
+
+/* Writes `size` bytes, handed over in order, to the start of a medium. The bytes of one erase block are held in the
+ * caller's buffer until that block has verified, so a block that fails can be replayed into the next good one. */
+struct ota_flash_writer {
+    const struct ota_flash *flash;
+    uint8_t *buf;       /* one erase block (media without erase: any multiple of 512) */
+    uint32_t block;     /* bytes of buf in use as unit */
+    uint32_t fill;      /* bytes in buf */
+    uint64_t size;      /* bytes of the image */
+    uint64_t taken;     /* bytes taken from the caller */
+    uint64_t phys;      /* physical offset where the next block goes */
+    uint64_t written;   /* bytes that were programmed */
+    uint32_t skipped;   /* blocks that were right already */
+    uint32_t new_bad;   /* blocks that went bad on the way */
+    int status;         /* sticky */
+};
+
+/* Check that the image fits (OTA_E_TOO_SMALL: larger than the medium, OTA_E_BAD_BLOCKS: larger than its good blocks)
+ * before anything is erased. buf_len >= erase_size, else OTA_E_RAM. */
+int ota_flash_writer_init(struct ota_flash_writer *w, const struct ota_flash *flash, uint64_t size, uint8_t *buf,
+                          uint32_t buf_len);
+/* Take len bytes; more than size in all is OTA_E_RESULT. */
+int ota_flash_writer_write(struct ota_flash_writer *w, const uint8_t *data, size_t len);
+/* Write what is left, sync. Fewer bytes than size is OTA_E_RESULT. */
+int ota_flash_writer_finish(struct ota_flash_writer *w);
+
+/* Reads logical bytes: bad blocks do not count. Rising offsets are cheap; a lower one starts over from the front. */
+struct ota_flash_reader {
+    const struct ota_flash *flash;
+    uint64_t logical; /* logical offset of the block at `physical` */
+    uint64_t physical;
+};
+
+void ota_flash_reader_init(struct ota_flash_reader *r, const struct ota_flash *flash);
+/* All of buf or a negative status; past the last good block is OTA_E_DELTA. */
+int ota_flash_read_at(struct ota_flash_reader *r, uint64_t off, uint8_t *buf, size_t len);
+/* Bytes in good blocks, or a negative status in *status. */
+uint64_t ota_flash_good_bytes(const struct ota_flash *flash, int *status);
+
+#endif
