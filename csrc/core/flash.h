@@ -21,15 +21,19 @@ struct ota_flash_writer {
 };
 
 /* Check that the image fits (OTA_E_TOO_SMALL: larger than the medium, OTA_E_BAD_BLOCKS: larger than its good blocks)
- * before anything is erased. buf_len >= erase_size, else OTA_E_RAM. */
+ * before anything is erased. buf_len >= erase_size (without erase: >= 512), else OTA_E_RAM. A geometry that is no power
+ * of two is OTA_E_NODE. Without erase, prog must take any length, and bytes behind the image keep what they were; with
+ * erase, the rest of the last block is left 0xFF. */
 int ota_flash_writer_init(struct ota_flash_writer *w, const struct ota_flash *flash, uint64_t size, uint8_t *buf,
                           uint32_t buf_len);
-/* Take len bytes; more than size in all is OTA_E_RESULT. */
+/* Take len bytes; more than size in all is OTA_E_RESULT. OTA_E_VERIFY: a block reads back as something else.
+ * NAND: failing blocks are marked bad and replaced; OTA_E_BAD_BLOCKS when the good ones run out or four fail in a row;
+ * a block that cannot be marked is OTA_E_IO, as the image would be read with it in the middle. */
 int ota_flash_writer_write(struct ota_flash_writer *w, const uint8_t *data, size_t len);
 /* Write what is left, sync. Fewer bytes than size is OTA_E_RESULT. */
 int ota_flash_writer_finish(struct ota_flash_writer *w);
 
-/* Reads logical bytes: bad blocks do not count. Rising offsets are cheap; a lower one starts over from the front. */
+/* Reads logical bytes: bad blocks do not count. Going on is cheap; a jump either way costs one is_bad per block. */
 struct ota_flash_reader {
     const struct ota_flash *flash;
     uint64_t logical; /* logical offset of the block at `physical` */
