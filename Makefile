@@ -1,0 +1,182 @@
+# Every task of the project. `make` alone lists them. Nothing is installed outside .venv and build/;
+# what needs system packages says so and calls scripts/apt.sh.
+
+PYTHON ?= python3
+VENV   ?= .venv
+JOBS   ?= $(shell nproc)
+PY     := $(VENV)/bin/python
+
+CC        ?= gcc
+WARNINGS  := -std=c99 -pedantic -Wall -Wextra -Werror -Wshadow -Wconversion
+SANITIZE  := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+INCLUDES  := -Icsrc/include -Icsrc/core
+SAN       := build/san
+PLAIN     := build/plain
+FUZZ      := build/fuzz
+FUZZ_CC   ?= clang
+FUZZ_SECONDS ?= 30
+
+C_FILES   := $(sort $(wildcard csrc/*/*.c))
+H_FILES   := $(sort $(wildcard csrc/*/*.h))
+# The libraries that tests link with; the board program has a main and its own rules.
+LIB_FILES := $(sort $(wildcard csrc/core/*.c csrc/port/*.c csrc/host/*.c))
+C_TESTS   := $(sort $(wildcard tests/c/test_*.c))
+FUZZERS   := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+C_STYLED   = $(C_FILES) $(H_FILES) $(sort $(wildcard tests/c/*.[ch] tests/fuzz/*.[ch]))
+PY_STYLED := otastream tests bench scripts build_ffi.py setup.py
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+# More rules may stand beside what they build.
+include $(wildcard csrc/board/*.mk tests/board/*.mk)
+
+.PHONY: help
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z][a-z0-9-]*:.*## /{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# ---- environment -------------------------------------------------------------------------------------------------
+
+.PHONY: venv
+venv: $(VENV)/.ready ## .venv with everything from PyPI, the package installed editable
+
+$(VENV)/.ready: pyproject.toml setup.py
+	@$(PYTHON) scripts/checkpython.py || { scripts/apt.sh base && $(PYTHON) scripts/checkpython.py; }
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install -q --disable-pip-version-check 'setuptools>=77' 'cffi>=1.17'
+	$(PY) -m pip install -q --disable-pip-version-check --no-build-isolation -e '.[dev]'
+	@touch $@
+
+.PHONY: build
+build: $(VENV)/.built ## compile the C extension in place
+
+$(VENV)/.built: $(VENV)/.ready build_ffi.py $(C_FILES) $(H_FILES)
+	rm -f otastream/_core.*.so
+	$(PY) setup.py -q build_ext --inplace
+	@touch $@
+
+# ---- tests -------------------------------------------------------------------------------------------------------
+
+.PHONY: test
+test: build test-c test-py ## everything: C tests with sanitizers, Python tests with coverage
+
+.PHONY: test-py
+test-py: build ## the Python tests; ARGS="-k name" narrows them
+	$(PY) -m pytest -n $(JOBS) --durations=10 --cov --cov-report=term $(ARGS)
+
+.PHONY: test-quick
+test-quick: build ## the Python tests without the slow ones
+	$(PY) -m pytest -n $(JOBS) -m 'not slow' $(ARGS)
+
+# port and host talk to the system; core must not, and is compiled without its names.
+$(SAN)/core/%.o: csrc/core/%.c
+	@mkdir -p $(@D)
+	$(CC) $(WARNINGS) -O1 -g $(SANITIZE) $(INCLUDES) -MMD -MP -c $< -o $@
+
+$(SAN)/port/%.o $(SAN)/host/%.o: LAYER_FLAGS := -D_GNU_SOURCE
+$(SAN)/%.o: csrc/%.c
+	@mkdir -p $(@D)
+	$(CC) $(WARNINGS) $(LAYER_FLAGS) -O1 -g $(SANITIZE) $(INCLUDES) -MMD -MP -c $< -o $@
+
+SAN_LIBS := $(foreach l,host port core,$(if $(wildcard csrc/$(l)/*.c),$(SAN)/lib$(l).a))
+
+define library
+$(SAN)/lib$(1).a: $(patsubst csrc/%.c,$(SAN)/%.o,$(wildcard csrc/$(1)/*.c))
+	@rm -f $$@
+	ar rcs $$@ $$^
+endef
+$(foreach l,core port host,$(eval $(call library,$(l))))
+
+# A test says in its first line what it links with, `// links: core port host` (core when it says nothing); one that
+# uses port or host is compiled with _GNU_SOURCE as they are.
+links = $(or $(shell sed -n '1s,^// links: *,,p' $(1)),core)
+$(SAN)/tests/%: tests/c/%.c $(SAN_LIBS)
+	@mkdir -p $(@D)
+	$(CC) $(WARNINGS) $(if $(filter port host,$(call links,$<)),-D_GNU_SOURCE) -O1 -g $(SANITIZE) $(INCLUDES) -Icsrc \
+		-Itests/c -MMD -MP $< \
+		$(foreach l,host port core,$(if $(filter $(l),$(call links,$<)),$(SAN)/lib$(l).a)) -o $@
+
+C_TEST_BINS := $(patsubst tests/c/%.c,$(SAN)/tests/%,$(C_TESTS))
+
+.PHONY: test-c
+test-c: ## the C tests, built with ASan and UBSan
+	@$(MAKE) --no-print-directory -j$(JOBS) c-test-bins
+	@failed=0; for t in $(C_TEST_BINS); do \
+		if $$t; then echo "ok     $${t##*/}"; else echo "FAILED $${t##*/}"; failed=1; fi; \
+	done; echo "C tests: $(words $(C_TEST_BINS)) programs"; exit $$failed
+
+.PHONY: c-test-bins
+c-test-bins: $(C_TEST_BINS)
+
+.PHONY: fuzz
+fuzz: ## each libFuzzer target for FUZZ_SECONDS seconds; findings stay in build/fuzz
+	@command -v $(FUZZ_CC) >/dev/null || scripts/apt.sh fuzz
+	@mkdir -p $(FUZZ)
+	@for f in $(FUZZERS); do n=$$(basename $$f .c); mkdir -p $(FUZZ)/$$n.corpus tests/fuzz/$${n#fuzz_}; \
+		echo "== $$n, $(FUZZ_SECONDS) s"; \
+		$(FUZZ_CC) -std=c99 -D_GNU_SOURCE -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+			$(INCLUDES) -Icsrc -Itests/c $$f $(LIB_FILES) -o $(FUZZ)/$$n && \
+		$(FUZZ)/$$n -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
+			-artifact_prefix=$(FUZZ)/$$n- $(FUZZ)/$$n.corpus tests/fuzz/$${n#fuzz_} || exit 1; done
+
+# ---- checks ------------------------------------------------------------------------------------------------------
+
+.PHONY: lint
+lint: build ## ruff, mypy, layers, C warnings and C style
+	$(VENV)/bin/ruff check $(PY_STYLED)
+	$(VENV)/bin/ruff format --check $(PY_STYLED)
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-cache
+	$(VENV)/bin/clang-format --dry-run -Werror $(C_STYLED)
+	@$(MAKE) --no-print-directory -j$(JOBS) c-warnings
+
+$(PLAIN)/port/%.o $(PLAIN)/host/%.o: LAYER_FLAGS := -D_GNU_SOURCE
+$(PLAIN)/%.o: csrc/%.c
+	@mkdir -p $(@D)
+	$(CC) $(WARNINGS) -Wvla -Wcast-qual -Wstrict-prototypes -Wmissing-prototypes $(LAYER_FLAGS) -O2 $(INCLUDES) \
+		-MMD -MP -c $< -o $@
+
+.PHONY: c-warnings
+c-warnings: $(patsubst csrc/%.c,$(PLAIN)/%.o,$(LIB_FILES))
+
+.PHONY: format
+format: $(VENV)/.ready ## rewrite Python and C in the project's style
+	$(VENV)/bin/ruff check --fix $(PY_STYLED) || true
+	$(VENV)/bin/ruff format $(PY_STYLED)
+	$(VENV)/bin/clang-format -i $(C_STYLED)
+
+.PHONY: docs
+docs: build ## write the generated pages (docs/errors.md)
+	$(PY) scripts/errordocs.py docs/errors.md
+
+# ---- numbers -----------------------------------------------------------------------------------------------------
+
+.PHONY: corpus
+corpus: $(VENV)/.ready ## fetch the real old/new pairs into .cache/corpus
+	$(PY) scripts/corpus.py all
+
+.PHONY: demo
+demo: build ## a real ARM pair: pack, inspect, apply, compare, sizes against the peers found here
+	$(PY) scripts/demo.py
+
+.PHONY: bench
+bench: build ## micro benchmarks, then the table of large folder diffs against every peer
+	$(PY) -m pytest bench --benchmark-enable --benchmark-only -p no:xdist
+	$(PY) bench/folder.py
+
+.PHONY: bench-quick
+bench-quick: build ## the folder table on the small pair only
+	$(PY) bench/folder.py --pair numpy
+
+# ---- release -----------------------------------------------------------------------------------------------------
+
+.PHONY: dist
+dist: $(VENV)/.ready ## wheel and source distribution in dist/
+	$(PY) -m build --outdir dist .
+
+.PHONY: clean
+clean: ## remove what was built; keeps .cache and .venv
+	rm -rf build dist *.egg-info otastream/_core.*.so otastream/_core.c $(VENV)/.built .coverage*
+
+-include $(shell find build -name '*.d' 2>/dev/null)

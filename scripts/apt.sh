@@ -1,0 +1,50 @@
+#!/bin/sh
+# Install Debian packages of one group. Nothing else in this project touches the system.
+#   scripts/apt.sh            list the groups
+#   scripts/apt.sh GROUP...   install what is not there yet (with sudo only when not root)
+set -eu
+
+groups="base fuzz peers corpus"
+
+packages() {
+    case $1 in
+    base) echo "gcc libc6-dev make python3-dev python3-venv" ;;
+    fuzz) echo "clang" ;;
+    peers) echo "xdelta3 zstd bsdiff" ;;
+    corpus) echo "apt dpkg debian-archive-keyring" ;;
+    *) echo "apt.sh: no group '$1'; there are: $groups" >&2; exit 2 ;;
+    esac
+}
+
+why() {
+    case $1 in
+    base) echo "to compile the extension and make the virtual environment" ;;
+    fuzz) echo "libFuzzer and its sanitizers come with clang" ;;
+    peers) echo "delta tools to compare with in demo and bench; each is optional" ;;
+    corpus) echo "to fetch the kernel-modules pair from Debian's archive" ;;
+    esac
+}
+
+if [ $# -eq 0 ]; then
+    for g in $groups; do printf '%-8s %s\n         %s\n' "$g" "$(packages "$g")" "$(why "$g")"; done
+    exit 0
+fi
+
+for g in "$@"; do
+    list=$(packages "$g")
+    absent=""
+    for p in $list; do
+        dpkg-query -W -f='${db:Status-Status}' "$p" 2>/dev/null | grep -qx installed || absent="$absent $p"
+    done
+    if [ -z "$absent" ]; then echo "apt.sh: $g: all there"; continue; fi
+    echo "apt.sh: $g: installing$absent ($(why "$g"))"
+    as_root=""
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || { echo "apt.sh: run as root: apt-get install$absent" >&2; exit 1; }
+        as_root="sudo"
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    $as_root apt-get -q update
+    # shellcheck disable=SC2086  # a list of words is what is meant
+    $as_root apt-get -q -y --no-install-recommends install $absent
+done
