@@ -1,0 +1,133 @@
+/* exec.h - the executor's insides, shared by its files. Core internal.
+ *
+ * exec.c         the record stream: splitting, order of records, scripts, finish
+ * exec_expect.c  preflight
+ * exec_payload.c payload -> engine -> sink, digest check, commit
+ * exec_tree.c    file, delete, dir, link, move
+ * exec_node.c    block, ubi
+ */
+#ifndef OTA_CORE_EXEC_H
+#define OTA_CORE_EXEC_H
+
+#include "flash.h"
+#include "otastream.h"
+#include "wire.h"
+
+#define ERR(name) (-(int)OTA_E_##name)
+
+#define OTA_SMALL_BUFFER 4096u
+#define OTA_FS_MAX 8u
+
+/* Where decoded bytes go. */
+enum ota_sink {
+    OTA_SINK_SKIP,   /* nowhere: the target is right already */
+    OTA_SINK_STAGE,  /* file beside its target */
+    OTA_SINK_IMAGE,  /* image in the temporary folder */
+    OTA_SINK_FLASH,  /* node */
+    OTA_SINK_UBI,    /* volume */
+    OTA_SINK_SCRIPT, /* script */
+};
+
+/* The order that docs/SPEC.md section 5.2 wants. */
+enum ota_stage { OTA_AT_MANIFEST, OTA_AT_EXPECTS, OTA_AT_ACTIONS, OTA_AT_END };
+
+/* What the splitter waits for. */
+enum ota_split { OTA_SPLIT_HEAD, OTA_SPLIT_HEADER, OTA_SPLIT_CHUNK_HEAD, OTA_SPLIT_CHUNK };
+
+/* Space that a file system must have at the worst moment, in bytes; see docs/SPEC.md section 5.3. */
+struct ota_fs {
+    uint64_t id;
+    uint64_t free;
+    int64_t now;
+    int64_t peak;
+};
+
+struct ota_exec {
+    struct ota_port port;
+    struct ota_exec_options options;
+    struct ota_report report;
+
+    enum ota_split split;
+    uint8_t item_head[9];
+    uint8_t item_fill;
+    uint64_t item_left;
+    size_t header_fill;
+    size_t header_len;
+
+    enum ota_stage stage;
+    int have_end_script;
+    int have_begin_script;
+    int passed;    /* preflight is over */
+    int ended;     /* the end record was executed */
+    int finished;  /* ota_exec_finish was called */
+    int cancel;    /* tick asked to stop */
+    int resumed;   /* preflight saw a target that is new already */
+    uint32_t needs;
+
+    struct ota_record rec;
+    enum ota_sink sink;
+    int payload_done;
+    struct ota_xxh64 hash;
+    struct ota_source source;
+    struct ota_flash source_flash;
+    struct ota_flash_reader source_reader;
+    int source_is_node;
+    struct ota_flash target_flash;
+    struct ota_flash_writer writer;
+    struct ota_flash copy_flash;
+    struct ota_flash_reader copy_reader;
+    unsigned wrong;      /* bit per target that is not right */
+    unsigned at_target;  /* target that the payload goes to */
+    int self_source;     /* the source is one of the targets */
+
+    struct ota_fs fs[OTA_FS_MAX];
+    unsigned fs_count;
+
+    uint8_t *header;
+    uint8_t *engine;
+    size_t engine_len;
+    uint8_t *block; /* options.block_buffer bytes */
+    uint8_t small[OTA_SMALL_BUFFER];
+};
+
+/* exec.c */
+int ota_exec_tick(struct ota_exec *ex);                                  /* progress; remembers a wish to stop */
+int ota_exec_fail(struct ota_exec *ex, int status, const char *detail);  /* adds detail to the report, gives status */
+void ota_exec_target(struct ota_exec *ex, struct ota_text root, struct ota_text name); /* names the target at work */
+int ota_exec_wrote(struct ota_exec *ex, int status, uint64_t bytes);     /* counts what reached a medium */
+struct ota_path ota_exec_path(struct ota_text root, struct ota_text path);
+void ota_exec_close(struct ota_exec *ex);                                /* closes all slots, drops staged content */
+
+/* exec_expect.c */
+int ota_exec_expect(struct ota_exec *ex);
+int ota_exec_space(struct ota_exec *ex);                                 /* compares what was summed up with what is free */
+int ota_version_order(const char *a, size_t a_len, const char *b, size_t b_len); /* <0, 0, >0 */
+
+/* exec_payload.c */
+int ota_exec_payload_begin(struct ota_exec *ex);                         /* source and engine for the record's payload */
+int ota_exec_payload_feed(struct ota_exec *ex, const uint8_t *data, size_t len);
+int ota_exec_payload_end(struct ota_exec *ex);                           /* complete, digest right */
+/* Digest of the first `size` bytes of an open slot (file) or of a node. */
+int ota_exec_slot_digest(struct ota_exec *ex, enum ota_slot slot, uint64_t size, uint64_t *digest);
+int ota_exec_node_digest(struct ota_exec *ex, const struct ota_flash *flash, uint64_t size, uint64_t *digest);
+/* 1: a regular file with this size and digest is there; 0: not. st may be NULL. */
+int ota_exec_file_is(struct ota_exec *ex, const struct ota_path *p, uint64_t size, uint64_t digest, struct ota_stat *st);
+/* 1: the source has its size and digest. */
+int ota_exec_source_is(struct ota_exec *ex, const struct ota_record_source *s, const struct ota_record *rec);
+
+/* exec_tree.c */
+int ota_exec_file_begin(struct ota_exec *ex);
+int ota_exec_file_end(struct ota_exec *ex);
+int ota_exec_delete(struct ota_exec *ex);
+int ota_exec_dir(struct ota_exec *ex);
+int ota_exec_link(struct ota_exec *ex);
+int ota_exec_move(struct ota_exec *ex);
+
+/* exec_node.c */
+int ota_exec_node_begin(struct ota_exec *ex);
+int ota_exec_node_end(struct ota_exec *ex);
+/* 1: the node's first `size` bytes have the digest; 0: not; OTA_E_TOO_SMALL when it cannot hold them. */
+int ota_exec_node_is(struct ota_exec *ex, struct ota_text name, uint64_t size, uint64_t digest);
+int ota_exec_image_is(struct ota_exec *ex, uint64_t size, uint64_t digest); /* 1: complete in the temporary folder */
+
+#endif

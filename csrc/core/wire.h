@@ -1,0 +1,139 @@
+/* wire.h - encoded records to structs. Core internal. The twin of the record part of otastream/container.py. */
+#ifndef OTA_CORE_WIRE_H
+#define OTA_CORE_WIRE_H
+
+#include "otastream.h"
+
+enum ota_kind {
+    OTA_KIND_END = 0,
+    OTA_KIND_MANIFEST = 1,
+    OTA_KIND_EXPECT = 2,
+    OTA_KIND_SCRIPT = 3,
+    OTA_KIND_BLOCK = 4,
+    OTA_KIND_UBI = 5,
+    OTA_KIND_FILE = 6,
+    OTA_KIND_DELETE = 7,
+    OTA_KIND_DIR = 8,
+    OTA_KIND_LINK = 9,
+    OTA_KIND_MOVE = 10,
+    OTA_KINDS = 11,
+};
+
+/* Keys of the fields, docs/SPEC.md section 5.1. */
+enum ota_key {
+    OTA_KEY_ROOT = 1,
+    OTA_KEY_PATH = 2,
+    OTA_KEY_SIZE = 3,
+    OTA_KEY_DIGEST = 4,
+    OTA_KEY_MODE = 5,
+    OTA_KEY_UID = 6,
+    OTA_KEY_GID = 7,
+    OTA_KEY_ENGINE = 8,
+    OTA_KEY_SOURCE = 9,
+    OTA_KEY_TARGETS = 10,
+    OTA_KEY_OLD_VIEW = 11,
+    OTA_KEY_NEW_VIEW = 12,
+    OTA_KEY_XATTRS = 13,
+    OTA_KEY_WHEN = 14,
+    OTA_KEY_LABEL = 15,
+    OTA_KEY_TO = 16,
+    OTA_KEY_TYPE = 17,
+    OTA_KEY_OLD = 18,
+    OTA_KEY_NEW = 19,
+    OTA_KEY_NAME = 20,
+    OTA_KEY_VERSION = 21,
+    OTA_KEY_CREATED = 22,
+    OTA_KEY_RECORDS = 23,
+    OTA_KEY_BYTES = 24,
+    OTA_KEY_COMPATIBLE = 25,
+    OTA_KEY_LINKS = 26,
+    OTA_KEY_NEEDS = 27,
+    OTA_KEYS = 28,
+};
+
+enum ota_expect_type { OTA_EXPECT_TREE = 1, OTA_EXPECT_NODE = 2, OTA_EXPECT_BOARD = 3, OTA_EXPECT_VERSION = 4 };
+
+/* A piece of the header buffer; not NUL-terminated. */
+struct ota_text {
+    const char *p;
+    size_t len;
+};
+
+enum ota_state_type { OTA_STATE_ABSENT = 0, OTA_STATE_FILE = 1, OTA_STATE_DIR = 2, OTA_STATE_LINK = 3, OTA_STATE_ANY = 4 };
+
+struct ota_state {
+    enum ota_state_type type;
+    uint64_t size;
+    uint64_t digest;
+    struct ota_text text;
+};
+
+enum ota_source_type { OTA_SOURCE_NONE = 0, OTA_SOURCE_SELF, OTA_SOURCE_PATH, OTA_SOURCE_NODE };
+
+struct ota_record_source {
+    enum ota_source_type type;
+    int has_digest;
+    uint64_t size;
+    uint64_t digest;
+    struct ota_text root;
+    struct ota_text path;
+    struct ota_text node;
+};
+
+/* Bits of `needs`: kinds at their number, engines above. */
+#define OTA_NEED_ENGINE(id) (1u << (16 + (id)))
+
+/* One record; text points into the header it was parsed from. has: bit per key that was present. */
+struct ota_record {
+    enum ota_kind kind;
+    uint32_t has;
+    struct ota_text root;
+    struct ota_text path;
+    uint64_t size;
+    uint64_t digest;
+    uint32_t mode;
+    uint32_t uid;
+    uint32_t gid;
+    int engine; /* -1: no payload */
+    struct ota_record_source source;
+    struct ota_text targets[OTA_TARGETS_MAX];
+    unsigned target_count;
+    const uint8_t *xattrs; /* encoded array */
+    size_t xattrs_len;
+    unsigned when;
+    unsigned type;
+    struct ota_text to;
+    struct ota_state before;
+    struct ota_state after;
+    struct ota_text version;
+    uint64_t records;
+    uint64_t bytes;
+    struct ota_text compatible; /* encoded array */
+    uint32_t needs;
+};
+
+/* Cursor over encoded CBOR. */
+struct ota_cbor {
+    const uint8_t *p;
+    const uint8_t *end;
+};
+
+/* Next item head; shortest form enforced. OTA_E_FORMAT when broken or cut. */
+int ota_cbor_head(struct ota_cbor *c, unsigned *major, uint64_t *value);
+/* A byte (2) or text (3, UTF-8 checked) string of min..max bytes. */
+int ota_cbor_string(struct ota_cbor *c, unsigned major, size_t min, size_t max, struct ota_text *out);
+
+/* Parse one header. On failure detail (at least 64 bytes) names what is wrong. */
+int ota_record_parse(const uint8_t *header, size_t len, struct ota_record *rec, char *detail, size_t detail_cap);
+
+/* A relative path as SPEC section 5.1 wants it; OTA_E_PATH otherwise. */
+int ota_path_check(const char *path, size_t len);
+/* An absolute folder or node; "/" alone only if allowed. */
+int ota_root_check(const char *root, size_t len, int allow_slash);
+
+/* Small text builder for details: appends, always terminated, cut to fit. */
+void ota_put_text(char *buf, size_t cap, const char *text);
+void ota_put_bytes(char *buf, size_t cap, const char *text, size_t len);
+void ota_put_number(char *buf, size_t cap, uint64_t value);
+
+#endif
