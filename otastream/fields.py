@@ -1,0 +1,437 @@
+"""Records <-> header bytes: every rule of docs/SPEC.md section 5 that concerns one record. Sans I/O.
+
+One table (``_KINDS``) says which fields a kind has and which of them it needs; one table (``_FIELDS``) says how the
+value of a field is checked. ``decode_record`` gives a record or raises OtaError for any bytes whatever.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from otastream import cbor, model
+from otastream.errors import Code, error
+from otastream.model import EngineId, Record, Source, State
+
+# ---- names of kinds and fields ------------------------------------------------------------------------------------
+
+KINDS: Final = ("end", "manifest", "expect", "script", "block", "ubi", "file", "delete", "dir", "link", "move")
+ENGINES: Final = {EngineId.FULL: "full", EngineId.BSDIFF: "bsdiff"}
+NEEDS: Final = frozenset(KINDS[3:]) | frozenset(ENGINES.values())
+
+_NAMES: Final = [
+    *("root", "path", "size", "digest", "mode", "uid", "gid", "engine", "source"),
+    *("targets", "old_view", "new_view", "xattrs", "when", "label", "to", "type", "old"),
+    *("new", "name", "version", "created", "records", "bytes", "compatible", "links", "needs"),
+]
+_KEYS: Final = {name: number for number, name in enumerate(_NAMES, 1)}
+
+# kind, or "expect" with its type -> (fields it needs, fields that may be absent)
+_KINDS: Final[dict[str, tuple[str, str]]] = {
+    "end": ("", ""),
+    "manifest": ("records bytes needs", "name version created"),
+    "expect 1": ("type path old new", "root source"),
+    "expect 2": ("type targets size digest", "source"),
+    "expect 3": ("type compatible", ""),
+    "expect 4": ("type version", ""),
+    "script": ("when engine size digest", "label"),
+    "block": ("targets size digest engine", "source old_view new_view label"),
+    "ubi": ("targets size digest engine", "source old_view new_view label"),
+    "file": ("path size digest mode", "root uid gid xattrs engine source old_view new_view links label"),
+    "delete": ("path type", "root label"),
+    "dir": ("path mode", "root uid gid xattrs label"),
+    "link": ("path type to", "root uid gid label"),
+    "move": ("path source size digest mode", "root uid gid xattrs label"),
+    "source": ("size", "root path digest targets"),  # not a kind, but checked in the same way
+}
+_ALLOWED: Final = {
+    kind: (required.split(), frozenset((required + " " + optional).split()))
+    for kind, (required, optional) in _KINDS.items()
+}
+
+Fields = dict[str, Any]
+_Check = Callable[[str, Any], Any]
+
+# ---- paths --------------------------------------------------------------------------------------------------------
+
+
+def check_path(path: bytes) -> bytes:
+    """A relative path as section 5.1 has it, or PATH."""
+    problem = ""
+    parts = path.split(b"/", model.DEPTH_MAX)
+    if not 1 <= len(path) <= model.PATH_MAX:
+        problem = f"{len(path)} bytes long"
+    elif len(parts) > model.DEPTH_MAX:
+        problem = "too many components"
+    elif b"\0" in path:
+        problem = "has a NUL"
+    elif any(not 1 <= len(part) <= model.NAME_MAX for part in parts):
+        problem = "has a component that is empty or too long"
+    elif b"." in parts or b".." in parts:
+        problem = "has a component . or .."
+    elif model.STAGING_NAME in parts:
+        problem = "has a reserved name"
+    if problem:
+        raise error(Code.PATH, problem, target=repr(path)[1:])
+    return path
+
+
+def check_root(path: bytes) -> bytes:
+    """``/`` or an absolute path, or PATH."""
+    return path if path == b"/" else check_node(path)
+
+
+def check_node(path: bytes) -> bytes:
+    """An absolute path that is not ``/``, or PATH."""
+    if not path.startswith(b"/"):
+        raise error(Code.PATH, "is not absolute", target=repr(path)[1:])
+    check_path(path[1:])
+    return path
+
+
+# ---- checks of one value: (name of the field, decoded CBOR) -> value of the model ---------------------------------
+
+
+def _typed(kind: type) -> _Check:
+    def check(name: str, value: Any) -> Any:
+        if not isinstance(value, kind):
+            raise error(Code.FORMAT, f"field {name} has the wrong type")
+        return value
+
+    return check
+
+
+_int, _bytes, _text, _items, _table = (_typed(kind) for kind in (int, bytes, str, tuple, dict))
+
+
+def _uint(top: int, code: Code = Code.FORMAT) -> _Check:
+    def check(name: str, value: Any) -> int:
+        number: int = _int(name, value)
+        if number > top:
+            raise error(code, f"field {name} is {number}")
+        return number
+
+    return check
+
+
+def _label(top: int) -> _Check:
+    def check(name: str, value: Any) -> str:
+        text: str = _text(name, value)
+        if not 1 <= len(text.encode()) <= top:
+            raise error(Code.FORMAT, f"field {name} is empty or too long")
+        return text
+
+    return check
+
+
+def _checked(path_check: Callable[[bytes], bytes]) -> _Check:
+    return lambda name, value: path_check(_bytes(name, value))
+
+
+def _one_of(kind: Callable[[int], Any], *allowed: int) -> _Check:
+    def check(name: str, value: Any) -> Any:
+        number = _int(name, value)
+        if number not in allowed:
+            raise error(Code.UNSUPPORTED, f"{name} {number}")
+        return kind(number)
+
+    return check
+
+
+def _list(item: _Check, least: int, most: int, *, rising: bool = False) -> _Check:
+    def check(name: str, value: Any) -> tuple[Any, ...]:
+        values = tuple(item(name, entry) for entry in _items(name, value))
+        if not least <= len(values) <= most:
+            raise error(Code.FORMAT, f"field {name} has {len(values)} entries")
+        if rising and any(a >= b for a, b in itertools.pairwise(values)):
+            raise error(Code.FORMAT, f"the entries of field {name} do not rise")
+        return values
+
+    return check
+
+
+def _targets(name: str, value: Any) -> tuple[bytes, ...]:
+    nodes = _list(_checked(check_node), 1, model.TARGETS_MAX)(name, value)
+    if len(set(nodes)) != len(nodes):
+        raise error(Code.FORMAT, "a target stands twice")
+    return nodes  # type: ignore[no-any-return]
+
+
+def _need(name: str, value: Any) -> bytes:
+    need: str = _label(32)(name, value)
+    if need not in NEEDS:
+        raise error(Code.UNSUPPORTED, f"the package needs {need!r}")
+    return need.encode()  # bytes, so that "rising" is bytewise
+
+
+def _needs(name: str, value: Any) -> tuple[str, ...]:
+    return tuple(need.decode() for need in _list(_need, 0, model.HEADER_MAX, rising=True)(name, value))
+
+
+def _view(name: str, value: Any) -> int:
+    if _int(name, value) == 0:
+        raise error(Code.FORMAT, f"field {name} says identity, which is never written")
+    raise error(Code.UNSUPPORTED, f"{name.replace('_', ' ')} {value}")
+
+
+def _xattrs(name: str, value: Any) -> model.Xattrs:
+    pairs = []
+    for pair in _items(name, value):
+        if len(_items(name, pair)) != 2 or not 1 <= len(_bytes(name, pair[0])) <= model.NAME_MAX:
+            raise error(Code.FORMAT, "an extended attribute is not a pair of name and value")
+        pairs.append((pair[0], _bytes(name, pair[1])))
+    if any(a[0] >= b[0] for a, b in itertools.pairwise(pairs)):
+        raise error(Code.FORMAT, "names of extended attributes do not rise")
+    return tuple(pairs)
+
+
+def check_link_text(name: str, value: Any) -> bytes:
+    """Text of a symbolic link: 1..4096 bytes without NUL, or FORMAT."""
+    text: bytes = _bytes(name, value)
+    if not 1 <= len(text) <= model.PATH_MAX or b"\0" in text:
+        raise error(Code.FORMAT, f"field {name} is no text of a symbolic link")
+    return text
+
+
+_size: Final = _uint(model.SIZE_MAX, Code.LIMIT)
+_digest: Final = _uint((1 << 64) - 1)
+
+
+_PLAIN_STATES: Final[dict[int, State]] = {0: model.ABSENT, 2: model.DIRECTORY, 4: model.ANY}
+
+
+def _state(name: str, value: Any) -> State:
+    kind: Any
+    kind, *rest = _items(name, value) or ("",)
+    if _int(name, kind) > 4:
+        raise error(Code.UNSUPPORTED, f"state {kind} in field {name}")
+    if len(rest) != (0, 2, 0, 1, 0)[kind]:
+        raise error(Code.FORMAT, f"field {name} has {len(rest)} values after the state")
+    if kind == 1:
+        return model.FileState(_size(name, rest[0]), _digest(name, rest[1]))
+    if kind == 3:
+        return model.LinkState(check_link_text(name, rest[0]))
+    return _PLAIN_STATES[kind]
+
+
+def _source(name: str, value: Any) -> Source:
+    fields = _fields("source", _table(name, value))
+    nodes = fields.pop("targets", (None,))
+    if len(nodes) != 1 or (nodes[0] is not None and "path" in fields) or ("root" in fields and "path" not in fields):
+        raise error(Code.FORMAT, "a source is a file, one node, or neither")
+    return Source(node=nodes[0], **fields)
+
+
+_FIELDS: Final[dict[str, _Check]] = {
+    "root": _checked(check_root),
+    "path": _checked(check_path),
+    "size": _size,
+    "digest": _digest,
+    "mode": _uint(0o7777),
+    "uid": _uint((1 << 32) - 2),
+    "gid": _uint((1 << 32) - 2),
+    "engine": _one_of(EngineId, *EngineId),
+    "source": _source,
+    "targets": _targets,
+    "old_view": _view,
+    "new_view": _view,
+    "xattrs": _xattrs,
+    "when": _one_of(model.When, *model.When),
+    "label": _label(512),
+    "to": _bytes,
+    "type": _int,
+    "old": _state,
+    "new": _state,
+    "name": _label(255),
+    "version": _label(255),
+    "created": _int,
+    "records": _uint((1 << 32) - 1, Code.LIMIT),
+    "bytes": _size,
+    "compatible": _list(_label(255), 1, 64),
+    "links": _one_of(bool, 1),
+    "needs": _needs,
+}
+
+
+def _fields(what: str, values: Mapping[int, Any]) -> Fields:
+    """Name and check the fields of a record or source; first what is not known, then what is wrong, then what lacks."""
+    required, allowed = _ALLOWED[what]
+    names = {}
+    for key in values:
+        if not 1 <= key <= len(_NAMES) or _NAMES[key - 1] not in allowed:
+            known = f" ({_NAMES[key - 1]})" if 1 <= key <= len(_NAMES) else ""
+            raise error(Code.UNSUPPORTED, f"field {key}{known} in {what}")
+        names[key] = _NAMES[key - 1]
+    fields = {names[key]: _FIELDS[names[key]](names[key], value) for key, value in values.items()}
+    for name in required:
+        if name not in fields:
+            raise error(Code.FORMAT, f"{what} has no field {name}")
+    return fields
+
+
+# ---- whole records ------------------------------------------------------------------------------------------------
+
+
+def decode_record(raw: bytes) -> Record:
+    """The record that a header encodes. Any bytes give a record or one of FORMAT, UNSUPPORTED, LIMIT, PATH."""
+    item = cbor.decode(raw)
+    if not isinstance(item, tuple) or len(item) != 2 or not isinstance(item[0], int) or not isinstance(item[1], dict):
+        raise error(Code.FORMAT, "a record is an array of a kind and its fields")
+    number, values = item
+    if number >= len(KINDS):
+        raise error(Code.UNSUPPORTED, f"record kind {number}")
+    kind = KINDS[number]
+    if kind == "expect":
+        type_ = _int("type", values.get(_KEYS["type"], b""))
+        kind = f"expect {type_}"
+        if kind not in _KINDS:
+            raise error(Code.UNSUPPORTED, f"expect type {type_}")
+    return _DECODERS[kind](_fields(kind, values))
+
+
+def _owner(fields: Fields) -> Fields:
+    uid, gid = fields.pop("uid", None), fields.pop("gid", None)
+    if (uid is None) != (gid is None):
+        raise error(Code.FORMAT, "uid and gid come together")
+    return fields if uid is None else fields | {"owner": model.Owner(uid, gid)}
+
+
+def _payload(fields: Fields, *, nodes: bool) -> Fields:
+    """Rules that tie engine and source together; nodes: the source may be a node."""
+    engine, source = fields.get("engine"), fields.get("source")
+    if (source is not None) != (engine not in (None, EngineId.FULL)):
+        raise error(Code.FORMAT, "a source comes with every engine but full, and with no other")
+    if source is not None and source.node is not None and not nodes:
+        raise error(Code.FORMAT, "the source of a file is a file")
+    return fields
+
+
+def _expect(fields: Fields) -> Fields:
+    source = fields.get("source")
+    if source is not None and source.digest is None:
+        raise error(Code.FORMAT, "the source of an expect needs its digest")
+    del fields["type"]
+    return fields
+
+
+def _expect_tree(fields: Fields) -> Record:
+    if "source" in fields and fields["source"].node is not None:
+        raise error(Code.FORMAT, "the source of a file is a file")
+    return model.ExpectTree(**_expect(fields))
+
+
+def _script(fields: Fields) -> Record:
+    if fields["engine"] is not EngineId.FULL:
+        raise error(Code.UNSUPPORTED, f"engine {fields['engine']} in script")
+    if fields["size"] > model.SCRIPT_MAX:
+        raise error(Code.LIMIT, f"a script of {fields['size']} bytes")
+    return model.Script(**fields)
+
+
+def _file(fields: Fields) -> Record:
+    fields = _owner(_payload(fields, nodes=False))
+    return model.File(single=fields.pop("links", False), **fields)
+
+
+def _delete(fields: Fields) -> Record:
+    return model.Delete(**fields | {"type": _one_of(model.DeleteType, *model.DeleteType)("type", fields["type"])})
+
+
+def _link(fields: Fields) -> Record:
+    type_ = _one_of(model.LinkType, *model.LinkType)("type", fields["type"])
+    if type_ is model.LinkType.HARD:
+        check_path(fields["to"])
+    else:
+        check_link_text("to", fields["to"])
+    return model.Link(**_owner(fields) | {"type": type_})
+
+
+def _move(fields: Fields) -> Record:
+    source: Source = fields["source"]
+    if source.path is None or source.digest is None:
+        raise error(Code.FORMAT, "a move needs a file with a digest as source")
+    return model.Move(**_owner(fields))
+
+
+_DECODERS: Final[dict[str, Callable[[Fields], Record]]] = {
+    "end": lambda fields: model.End(**fields),
+    "manifest": lambda fields: model.Manifest(**fields),
+    "expect 1": _expect_tree,
+    "expect 2": lambda fields: model.ExpectNode(**_expect(fields)),
+    "expect 3": lambda fields: model.ExpectBoard(**_expect(fields)),
+    "expect 4": lambda fields: model.ExpectVersion(**_expect(fields)),
+    "script": _script,
+    "block": lambda fields: model.Block(**_payload(fields, nodes=True)),
+    "ubi": lambda fields: model.Ubi(**_payload(fields, nodes=True)),
+    "file": _file,
+    "delete": _delete,
+    "dir": lambda fields: model.Dir(**_owner(fields)),
+    "link": _link,
+    "move": _move,
+}
+
+_CLASSES: Final[dict[type, tuple[int, dict[str, Any]]]] = {
+    model.End: (0, {}),
+    model.Manifest: (1, {}),
+    model.ExpectTree: (2, {"type": 1}),
+    model.ExpectNode: (2, {"type": 2}),
+    model.ExpectBoard: (2, {"type": 3}),
+    model.ExpectVersion: (2, {"type": 4}),
+    model.Script: (3, {}),
+    model.Block: (4, {}),
+    model.Ubi: (5, {}),
+    model.File: (6, {}),
+    model.Delete: (7, {}),
+    model.Dir: (8, {}),
+    model.Link: (9, {}),
+    model.Move: (10, {}),
+}
+_RENAMED: Final = {"single": "links", "node": "targets"}
+
+
+def encode_record(record: Record) -> bytes:
+    """The header of a record. What a reader would refuse is refused here with the same error."""
+    number, extra = _CLASSES[type(record)]
+    raw = cbor.encode([number, _values(record, extra)])
+    if len(raw) > model.HEADER_MAX:
+        raise error(Code.LIMIT, f"a record header of {len(raw)} bytes")
+    decode_record(raw)
+    return raw
+
+
+def _values(part: Any, extra: Mapping[str, Any]) -> dict[int, Any]:
+    """A dataclass as fields: what is None, False or the root ``/`` stays away."""
+    values = dict(extra)
+    for name in part.__dataclass_fields__:
+        value = getattr(part, name)
+        if value is None or value is False or (name == "root" and value == b"/"):
+            continue
+        if isinstance(value, model.Owner):
+            values |= {"uid": value.uid, "gid": value.gid}
+        elif isinstance(value, Source):
+            values[name] = _values(value, {})
+        elif isinstance(value, State):
+            values[name] = _state_values(value)
+        else:
+            values[_RENAMED.get(name, name)] = [value] if name == "node" else value
+    return {_KEYS[name]: int(value) if isinstance(value, int) else value for name, value in values.items()}
+
+
+def _state_values(state: State) -> Sequence[Any]:
+    match state:
+        case model.Absent():
+            return [0]
+        case model.FileState(size, digest):
+            return [1, size, digest]
+        case model.DirState():
+            return [2]
+        case model.LinkState(text):
+            return [3, text]
+        case model.AnyState():
+            return [4]
+
+
+def kind_of(record: Record) -> str:
+    """Name of the kind of a record, as the manifest's ``needs`` and messages have it."""
+    return KINDS[_CLASSES[type(record)][0]]
