@@ -78,7 +78,6 @@ struct ota_exec {
     struct ota_flash_reader copy_reader;
     unsigned wrong;      /* bit per target that is not right */
     unsigned at_target;  /* target that the payload goes to */
-    int self_source;     /* the source is one of the targets */
 
     struct ota_fs fs[OTA_FS_MAX];
     unsigned fs_count;

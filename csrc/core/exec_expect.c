@@ -195,6 +195,15 @@ static int state_holds(struct ota_exec *ex, const struct ota_path *p, const stru
     }
 }
 
+/* A folder cannot replace a file or link in one step, nor the reverse: a cut can leave nothing there. */
+static int passes_absent(const struct ota_record *r)
+{
+    enum ota_state_type a = r->before.type;
+    enum ota_state_type b = r->after.type;
+    return (a == OTA_STATE_DIR && (b == OTA_STATE_FILE || b == OTA_STATE_LINK)) ||
+           (b == OTA_STATE_DIR && (a == OTA_STATE_FILE || a == OTA_STATE_LINK));
+}
+
 static int expect_tree(struct ota_exec *ex)
 {
     const struct ota_record *r = &ex->rec;
@@ -212,6 +221,8 @@ static int expect_tree(struct ota_exec *ex)
     }
     if ((is = state_holds(ex, &p, &st, &r->before)) < 0)
         return is;
+    if (is == 0 && st.type == OTA_ABSENT && passes_absent(r))
+        ex->resumed = is = 1;
     if (is == 0)
         return ota_exec_fail(ex, st.type == OTA_ABSENT ? ERR(MISSING) : ERR(TARGET), "");
     if (r->source.type != OTA_SOURCE_NONE) {

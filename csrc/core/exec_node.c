@@ -1,8 +1,9 @@
 /* exec_node.c - records that write device nodes: partitions (block) and UBI volumes.
  *
- * The payload is decoded once, to the first target that needs it; every other target is copied from one that is right,
- * so that at most one slot is in flux at any time. A delta of a node onto itself is built in the temporary folder first:
- * writing would destroy what it reads. The built image stays until all targets are right, so a cut loses nothing.
+ * The payload is decoded once, to the first target that is not also the source; every other target is copied from one
+ * that is right, so that at most one slot is in flux at any time. A delta whose source is the only target is built in
+ * the temporary folder first: writing would destroy what it reads. The built image stays until the target is right, so
+ * a cut loses nothing.
  */
 #include "exec.h"
 
@@ -154,25 +155,27 @@ static int copy_all(struct ota_exec *ex, int from_image)
 
 /* ---- the record -------------------------------------------------------------------------------------------------- */
 
-static int reads_target(const struct ota_record *r)
+/* The first target that the payload can go to: any that the delta does not read. target_count when there is none. */
+static unsigned free_target(const struct ota_record *r)
 {
+    struct ota_text source = r->source.type == OTA_SOURCE_SELF ? r->targets[0] : r->source.node;
     unsigned i;
-    if (r->source.type == OTA_SOURCE_SELF)
-        return 1;
-    for (i = 0; r->source.type == OTA_SOURCE_NODE && i < r->target_count; i++)
-        if (r->targets[i].len == r->source.node.len && memcmp(r->targets[i].p, r->source.node.p, r->source.node.len) == 0)
-            return 1;
-    return 0;
+    if (r->source.type != OTA_SOURCE_SELF && r->source.type != OTA_SOURCE_NODE)
+        return 0;
+    for (i = 0; i < r->target_count; i++)
+        if (r->targets[i].len != source.len || memcmp(r->targets[i].p, source.p, source.len) != 0)
+            break;
+    return i;
 }
 
 int ota_exec_node_begin(struct ota_exec *ex)
 {
     const struct ota_record *r = &ex->rec;
+    unsigned first = free_target(r);
     unsigned i;
     int is;
 
     ex->wrong = 0;
-    ex->self_source = reads_target(r);
     for (i = 0; i < r->target_count; i++) {
         ota_exec_target(ex, r->targets[i], no_name);
         if ((is = ota_exec_node_is(ex, r->targets[i], r->size, r->digest)) < 0)
@@ -182,13 +185,13 @@ int ota_exec_node_begin(struct ota_exec *ex)
     ex->sink = OTA_SINK_SKIP;
     if (ex->wrong == 0) {
         ex->report.skipped++;
-        return ex->self_source ? ex->port.image_remove(ex->port.ctx, r->digest) : 0;
+        return first == r->target_count ? ex->port.image_remove(ex->port.ctx, r->digest) : 0;
     }
     if (ex->wrong != (1u << r->target_count) - 1u)
         return copy_all(ex, 0);
-    if (!ex->self_source) {
+    if (first < r->target_count) {
         ex->sink = is_ubi(ex) ? OTA_SINK_UBI : OTA_SINK_FLASH;
-        return write_begin(ex, 0);
+        return write_begin(ex, first);
     }
     if ((is = ota_exec_image_is(ex, r->size, r->digest)) < 0)
         return is;
