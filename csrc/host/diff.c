@@ -1,0 +1,25 @@
+/* diff.c - the delta encoder of engine bsdiff: match, then write. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "host.h"
+
+int ota_diff_bsdiff(const struct ota_sorter *sorter, const uint8_t *old_data, uint64_t old_size,
+                    const uint8_t *new_data, uint64_t new_size, int fd, struct ota_diff_stats *stats)
+{
+    struct ota_payload *p;
+    int status;
+
+    memset(stats, 0, sizeof *stats);
+    if (old_size > INT64_MAX || new_size > INT64_MAX)
+        return -OTA_E_LIMIT;
+    p = malloc(sizeof *p);
+    if (p == NULL)
+        return -OTA_E_RAM;
+    ota_payload_init(p, old_data, new_data, new_size, fd, stats);
+    status = ota_match(sorter, old_data, old_size, new_data, new_size, p);
+    if (status == 0)
+        status = ota_payload_finish(p);
+    free(p);
+    return status;
+}

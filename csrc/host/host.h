@@ -1,0 +1,69 @@
+/* host.h - what the parts of the delta encoder share. */
+#ifndef OTA_HOST_H
+#define OTA_HOST_H
+
+#include "otastream_host.h"
+
+/* ---- suffix.c: where in old does a piece of new occur ----------------------------------------------------------- */
+
+/* The suffix array of old, 32 or 64 bits an entry, and where in it the suffixes with each first two bytes begin. */
+struct ota_suffix {
+    const uint8_t *text;
+    uint64_t size;
+    int32_t *sa32;
+    int64_t *sa64;
+    uint32_t *bucket; /* with sa32 only; 65536 entries */
+};
+
+/* -OTA_E_RAM, -OTA_E_USAGE, -OTA_E_INTERNAL as ota_diff_bsdiff says. */
+int ota_suffix_init(struct ota_suffix *s, const struct ota_sorter *sorter, const uint8_t *text, uint64_t size);
+void ota_suffix_free(struct ota_suffix *s);
+
+/* Length of the longest prefix of key[len] that occurs in text, and where (*pos). Of equally long ones it is the one
+ * nearest to `near` among the few that lie together in the array. 0: not even two bytes occur. */
+uint64_t ota_suffix_longest(const struct ota_suffix *s, const uint8_t *key, uint64_t len, uint64_t near, uint64_t *pos);
+
+/* Bytes at the front of a and b that are equal, at most len. */
+uint64_t ota_common_prefix(const uint8_t *a, const uint8_t *b, uint64_t len);
+/* The same from the end: a and b point behind their last byte. */
+uint64_t ota_common_suffix(const uint8_t *a, const uint8_t *b, uint64_t len);
+
+/* ---- payload.c: pieces to bytes --------------------------------------------------------------------------------- */
+
+/* new[new_pos .. new_pos + len) is made from old[old_pos ..); what no piece covers is literal. */
+struct ota_piece {
+    uint64_t new_pos;
+    uint64_t old_pos;
+    uint64_t len;
+};
+
+#define OTA_PAYLOAD_BUFFER 65536u
+
+struct ota_payload {
+    const uint8_t *old_data;
+    const uint8_t *new_data;
+    uint64_t new_size;
+    uint64_t old_pos;      /* where the decoder stands in old */
+    uint64_t new_pos;      /* how far new is covered by what was written */
+    struct ota_piece held; /* its triple is written once the next piece tells how many literals follow */
+    int fd;
+    int status; /* sticky */
+    size_t fill;
+    struct ota_diff_stats *stats;
+    uint8_t buf[OTA_PAYLOAD_BUFFER];
+};
+
+void ota_payload_init(struct ota_payload *p, const uint8_t *old_data, const uint8_t *new_data, uint64_t new_size,
+                      int fd, struct ota_diff_stats *stats);
+/* Pieces come in the order of new_pos and do not overlap. */
+void ota_payload_piece(struct ota_payload *p, const struct ota_piece *piece);
+/* Write what is held, then all of the buffer. Returns the status. */
+int ota_payload_finish(struct ota_payload *p);
+
+/* ---- match.c: old and new to pieces ----------------------------------------------------------------------------- */
+
+/* Find pieces that make new from old and hand them to p. */
+int ota_match(const struct ota_sorter *sorter, const uint8_t *old_data, uint64_t old_size, const uint8_t *new_data,
+              uint64_t new_size, struct ota_payload *p);
+
+#endif

@@ -1,0 +1,48 @@
+/* otastream_host.h - making deltas. Host only: it allocates memory and writes to a file descriptor.
+ *
+ * The suffix array comes from libdivsufsort, which the caller loads and passes as function pointers.
+ */
+#ifndef OTASTREAM_HOST_H
+#define OTASTREAM_HOST_H
+
+#include "otastream.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* cdef-begin */
+
+/* Functions of libdivsufsort: fill sa[n] with the start positions of the suffixes of text[n] in lexical order; 0 on
+ * success. sort32 serves old content below 2 GiB, sort64 all other (and all, when sort32 is NULL). */
+struct ota_sorter {
+    int32_t (*sort32)(const uint8_t *text, int32_t *sa, int32_t n);
+    int32_t (*sort64)(const uint8_t *text, int64_t *sa, int64_t n);
+};
+
+/* What a delta consists of. */
+struct ota_diff_stats {
+    uint64_t triples;
+    uint64_t added;    /* bytes of new made from bytes of old */
+    uint64_t nonzero;  /* of these, the ones that differ from old */
+    uint64_t literals; /* bytes of new sent as they are */
+    uint64_t written;  /* bytes of payload */
+    int os_error;      /* errno when the payload could not be written, else 0 */
+};
+
+/* Write the payload of engine bsdiff (docs/SPEC.md section 6.2) that makes new_data from old_data to fd.
+ *
+ * Needs 5 bytes of memory for each byte of old (9 from 2 GiB on) when there is anything to search for. The payload
+ * depends on nothing but old and new; calls may run in parallel. stats is always filled in, after a failure as far as
+ * it came.
+ * 0, or -OTA_E_RAM (no memory), -OTA_E_OUTPUT (see os_error), -OTA_E_LIMIT (content above 2^63 - 1 bytes),
+ * -OTA_E_USAGE (no sorter for this size), -OTA_E_INTERNAL (the sorter failed). */
+int ota_diff_bsdiff(const struct ota_sorter *sorter, const uint8_t *old_data, uint64_t old_size,
+                    const uint8_t *new_data, uint64_t new_size, int fd, struct ota_diff_stats *stats);
+
+/* cdef-end */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

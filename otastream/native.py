@@ -1,0 +1,518 @@
+"""The only module that touches the cffi extension: small typed wrappers around the C core.
+
+Every C call releases the GIL. Negative statuses of C become the errors of ``otastream.errors``; nothing else of C
+shows: no pointer, no cffi object leaves this module.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import enum
+import importlib.util
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Protocol, Self
+
+from otastream._core import ffi, lib
+from otastream.errors import Code, OtaError, error
+from otastream.model import EngineId
+
+Buffer = bytes | bytearray | memoryview | Any
+"""Anything with the buffer protocol; mmap objects too, which typing has no name for before Python 3.12."""
+
+WINDOW: Final = 4096
+"""Bytes of old that a decoder reads at once, unless told otherwise."""
+
+_OUT_SIZE: Final = 1 << 16
+
+# ---- the error list, hashing -----------------------------------------------------------------------------------
+
+
+def error_list() -> list[tuple[int, str, str, str]]:
+    """The error list of the C core: (code, name, who, text), in the order of the header."""
+
+    def text(value: object) -> str:
+        return bytes(ffi.string(value)).decode("ascii")
+
+    return [
+        (
+            int(lib.ota_error_code(i)),
+            text(lib.ota_error_name(i)),
+            text(lib.ota_error_who(i)),
+            text(lib.ota_error_text(i)),
+        )
+        for i in range(lib.ota_error_count())
+    ]
+
+
+class Xxh64:
+    """XXH64 with seed 0 of what was given to ``update``."""
+
+    def __init__(self) -> None:
+        self._state = ffi.new("struct ota_xxh64 *")
+        lib.ota_xxh64_init(self._state)
+
+    def update(self, data: Buffer) -> None:
+        view = ffi.from_buffer("uint8_t[]", data)
+        lib.ota_xxh64_update(self._state, view, len(view))
+
+    def value(self) -> int:
+        return int(lib.ota_xxh64_value(self._state))
+
+
+def xxh64(data: Buffer) -> int:
+    """XXH64 with seed 0 of data."""
+    state = Xxh64()
+    state.update(data)
+    return state.value()
+
+
+# ---- decoding deltas -------------------------------------------------------------------------------------------
+
+
+class Source(Protocol):
+    """Old content of ``size`` bytes that a decoder reads by offset."""
+
+    @property
+    def size(self) -> int: ...
+
+    def read_into(self, offset: int, target: Buffer) -> None:
+        """Fill all of target, which never reaches beyond size. Raises OtaError or OSError."""
+
+
+class FileSource:
+    """Old content in an open file, read by position. The caller keeps ``fd`` open."""
+
+    def __init__(self, fd: int, size: int | None = None) -> None:
+        self._fd = fd
+        self._size = os.fstat(fd).st_size if size is None else size
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    def read_into(self, offset: int, target: Buffer) -> None:
+        view = memoryview(target)
+        while view:
+            got = os.preadv(self._fd, [view], offset)
+            if got == 0:
+                raise error(Code.CHANGED, "the old content became shorter while it was read")
+            view = view[got:]
+            offset += got
+
+
+class BytesSource:
+    """Old content in memory."""
+
+    def __init__(self, data: Buffer) -> None:
+        self._view = memoryview(data)
+
+    @property
+    def size(self) -> int:
+        return self._view.nbytes
+
+    def read_into(self, offset: int, target: Buffer) -> None:
+        view = memoryview(target)
+        view[:] = self._view[offset : offset + len(view)]
+
+
+class _ReadContext:
+    """What the read_at callback needs; keeps the exception that C cannot carry."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.failure: BaseException | None = None
+
+
+@ffi.def_extern()  # type: ignore[untyped-decorator]
+def ota_py_read_at(handle: Any, offset: int, buf: Any, length: int) -> int:
+    context: _ReadContext = ffi.from_handle(handle)
+    try:
+        context.source.read_into(offset, ffi.buffer(buf, length))
+    except BaseException as exc:
+        context.failure = exc
+        return -int(Code.IO)
+    return 0
+
+
+class Decoder:
+    """Payload of one record in, new content out, in any split.
+
+    ``size`` is the size of the new content. A payload that is damaged, or does not fit the source, raises DELTA; after
+    a failure every further call raises it again.
+    """
+
+    def __init__(self, engine: EngineId, size: int, *, source: Source | None = None, window: int = WINDOW) -> None:
+        need = int(lib.ota_engine_size(int(engine), window))
+        if need == 0:
+            raise error(Code.USAGE, f"engine {int(engine)} with a window of {window} bytes")
+        self._context = None if source is None else _ReadContext(source)
+        self._handle = ffi.NULL if self._context is None else ffi.new_handle(self._context)
+        self._workspace = ffi.new("uint64_t[]", (need + 7) // 8)
+        self._out_buf = ffi.new("uint8_t[]", _OUT_SIZE)
+        self._out = ffi.new("struct ota_out *", {"dst": self._out_buf, "size": _OUT_SIZE})
+        self._in = ffi.new("struct ota_in *")
+        self._done = size == 0
+        described = ffi.NULL
+        if source is not None:
+            described = ffi.new(
+                "struct ota_source *", {"ctx": self._handle, "read_at": lib.ota_py_read_at, "size": source.size}
+            )
+        _check(lib.ota_engine_init(self._workspace, need, int(engine), window, described, size))
+
+    def feed(self, data: Buffer) -> Iterator[memoryview]:
+        """Decode data, and yield new content as it comes. Each view lives until the next one is pulled."""
+        view = ffi.from_buffer("uint8_t[]", data)
+        cursor_in, cursor_out = self._in, self._out
+        cursor_in.src, cursor_in.size, cursor_in.pos = view, len(view), 0
+        while True:
+            cursor_out.pos = 0
+            status = int(lib.ota_engine_step(self._workspace, cursor_in, cursor_out))
+            if status < 0:
+                self._raise(status)
+            if cursor_out.pos:
+                yield memoryview(ffi.buffer(self._out_buf, cursor_out.pos))
+            if status == lib.OTA_DONE:
+                self._done = True
+            if status != lib.OTA_WANT_OUTPUT:
+                return
+
+    def finish(self) -> None:
+        """The payload has ended. Raises DELTA when it ended too early."""
+        if not self._done:
+            raise error(Code.DELTA, "the delta ends too early")
+
+    def _raise(self, status: int) -> None:
+        if self._context is not None and self._context.failure is not None:
+            raise self._context.failure
+        _check(status)
+
+
+def _check(status: int) -> None:
+    """Raise what a negative status stands for."""
+    if status < 0:
+        raise error(_code(status))
+
+
+def _code(status: int) -> Code:
+    """The code of a negative status; a number that is none is a bug of ours."""
+    try:
+        return Code(-status)
+    except ValueError:
+        return Code.INTERNAL
+
+
+# ---- making deltas ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DiffStats:
+    """What a bsdiff delta consists of, in bytes (triples: a count)."""
+
+    triples: int
+    added: int
+    nonzero: int
+    literals: int
+    written: int
+
+
+class _Sorter:
+    """libdivsufsort, loaded: C function pointers and, where it was built with OpenMP, its thread limit."""
+
+    def __init__(self, narrow: ctypes.CDLL, wide: ctypes.CDLL | None) -> None:
+        self._keep = (narrow, wide)
+        self.struct = ffi.new("struct ota_sorter *")
+        self.struct.sort32 = _address("int32_t(*)(const uint8_t *, int32_t *, int32_t)", narrow.divsufsort)
+        if wide is not None:
+            self.struct.sort64 = _address("int32_t(*)(const uint8_t *, int64_t *, int64_t)", wide.divsufsort64)
+        self._set_threads = getattr(narrow, "omp_set_num_threads", None)
+
+    def single_threaded(self) -> None:
+        """Keep the sort on the calling thread: the packer runs its own threads, one per file."""
+        if self._set_threads is not None:
+            self._set_threads(1)
+
+
+def _address(kind: str, function: object) -> Any:
+    return ffi.cast(kind, ctypes.cast(function, ctypes.c_void_p).value)  # type: ignore[arg-type]
+
+
+def _libraries() -> Iterator[tuple[str, str]]:
+    """Where libdivsufsort may be: (32-bit, 64-bit). The wheel of pydivsufsort first, then the system.
+
+    The package is only located, not imported: importing it would load numpy.
+    """
+    spec = importlib.util.find_spec("pydivsufsort")
+    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+        narrow = sorted(Path(folder).glob("libdivsufsort.so*")) + sorted(Path(folder).glob("libdivsufsort.dylib"))
+        wide = sorted(Path(folder).glob("libdivsufsort64.so*")) + sorted(Path(folder).glob("libdivsufsort64.dylib"))
+        if narrow:
+            yield str(narrow[0]), str(wide[0]) if wide else ""
+    yield "libdivsufsort.so.3", "libdivsufsort64.so.3"
+
+
+@lru_cache(maxsize=1)
+def _sorter() -> _Sorter:
+    for narrow, wide in _libraries():
+        try:
+            first = ctypes.CDLL(narrow)
+        except OSError:
+            continue
+        try:
+            second = ctypes.CDLL(wide) if wide else None
+        except OSError:
+            second = None
+        return _Sorter(first, second)
+    raise error(
+        Code.CONFIG,
+        "libdivsufsort is not installed, and making deltas needs it",
+        hint="pip install pydivsufsort, or install the system package libdivsufsort3",
+    )
+
+
+def diff_bsdiff(old: Buffer, new: Buffer, fd: int) -> DiffStats:
+    """Write the payload of engine bsdiff that makes ``new`` from ``old`` to ``fd``, from its position on.
+
+    Needs about 5 bytes of memory for each byte of old. Same bytes for the same input, in whatever thread. Raises RAM,
+    OUTPUT, LIMIT, and CONFIG when libdivsufsort is missing.
+    """
+    sorter = _sorter()
+    sorter.single_threaded()
+    stats = ffi.new("struct ota_diff_stats *")
+    old_view, new_view = ffi.from_buffer("uint8_t[]", old), ffi.from_buffer("uint8_t[]", new)
+    status = int(
+        lib.ota_diff_bsdiff(sorter.struct, old_view, len(old_view), new_view, len(new_view), fd, stats)
+    )
+    if status < 0:
+        reason = os.strerror(stats.os_error) if stats.os_error else ""
+        raise error(_code(status), reason or "while making a delta")
+    return DiffStats(stats.triples, stats.added, stats.nonzero, stats.literals, stats.written)
+
+
+# ---- executing -------------------------------------------------------------------------------------------------
+
+
+class Phase(enum.IntEnum):
+    """How far an update has come."""
+
+    PREFLIGHT = 0
+    BEGIN = 1
+    UPDATE = 2
+    END = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Counters of an update and the place of its failure; fields as ``struct ota_report`` has them."""
+
+    code: Code | None
+    phase: Phase
+    os_error: int
+    script_exit: int
+    changed: bool
+    record: int
+    records_done: int
+    records_total: int
+    skipped: int
+    bytes_done: int
+    bytes_total: int
+    bytes_written: int
+    detail: str
+    target: str
+
+
+Tick = Callable[[Report], bool | None]
+"""Called while an update runs; True asks to stop. An exception stops too, and is raised again afterwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecOptions:
+    """How to execute. Sizes in bytes; block_buffer is a multiple of 512 and at least the largest erase block."""
+
+    dry_run: bool = False
+    ignore_space: bool = False
+    window: int = WINDOW
+    block_buffer: int = 1 << 16
+    header_max: int = 16384
+    shell: bytes | None = None
+
+
+class _TickContext:
+    def __init__(self, tick: Tick) -> None:
+        self.tick = tick
+        self.failure: BaseException | None = None
+
+
+@ffi.def_extern()  # type: ignore[untyped-decorator]
+def ota_py_tick(handle: Any, report: Any) -> int:
+    context: _TickContext = ffi.from_handle(handle)
+    if context.failure is not None:
+        return 1
+    try:
+        return 1 if context.tick(_report(report)) else 0
+    except BaseException as exc:
+        context.failure = exc
+        return 1
+
+
+def _report(raw: Any) -> Report:
+    return Report(
+        code=_code(raw.status) if raw.status < 0 else None,
+        phase=Phase(raw.phase),
+        os_error=raw.os_error,
+        script_exit=raw.script_exit,
+        changed=bool(raw.changed),
+        record=raw.record,
+        records_done=raw.records_done,
+        records_total=raw.records_total,
+        skipped=raw.skipped,
+        bytes_done=raw.bytes_done,
+        bytes_total=raw.bytes_total,
+        bytes_written=raw.bytes_written,
+        detail=os.fsdecode(bytes(ffi.string(raw.detail))),
+        target=os.fsdecode(bytes(ffi.string(raw.target))),
+    )
+
+
+class Executor:
+    """Executes a record stream beneath ``root``: a context manager around feed and finish.
+
+    ``tmp`` is a writable folder for scripts and built images. Entering takes the lock on root (LOCKED). Leaving without
+    ``finish`` gives the update up: the end script runs if the update had begun, what is half made is dropped.
+    """
+
+    def __init__(
+        self,
+        root: str | bytes | os.PathLike[str],
+        tmp: str | bytes | os.PathLike[str],
+        *,
+        options: ExecOptions | None = None,
+        tick: Tick | None = None,
+    ) -> None:
+        self._root, self._tmp = os.fsencode(root), os.fsencode(tmp)
+        self._options = options if options is not None else ExecOptions()
+        self._tick = None if tick is None else _TickContext(tick)
+        self._handle = ffi.NULL if self._tick is None else ffi.new_handle(self._tick)
+        self._posix: Any = None
+        self._workspace: Any = None
+        self._exec: Any = None
+        self._finished = False
+
+    def __enter__(self) -> Self:
+        self._open_port()
+        try:
+            self._open_executor()
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if not self._finished:
+                self._finished = True
+                lib.ota_exec_finish(self._exec, -int(_code_of(exc)))
+        finally:
+            self._close()
+
+    def feed(self, data: Buffer) -> bool:
+        """Execute a piece of the record stream, in any split. True: the end record was executed."""
+        view = ffi.from_buffer("uint8_t[]", data)
+        status = int(lib.ota_exec_feed(self._require(), view, len(view)))
+        if status < 0:
+            raise self._failure(status)
+        return status == lib.OTA_DONE
+
+    def finish(self, why: BaseException | None = None) -> Report:
+        """The stream has ended, or failed with ``why``. To be called once; raises what the update failed with."""
+        executor = self._require()
+        if self._finished:
+            raise error(Code.USAGE, "finish was called twice")
+        self._finished = True
+        status = int(lib.ota_exec_finish(executor, 0 if why is None else -int(_code_of(why))))
+        if status < 0:
+            raise self._failure(status)
+        return self.report
+
+    @property
+    def report(self) -> Report:
+        """The counters now; also after the executor was left."""
+        return _report(lib.ota_exec_report(self._exec)) if self._exec is not None else self._last
+
+    def _open_port(self) -> None:
+        options = self._options
+        root, tmp = ffi.new("char[]", self._root), ffi.new("char[]", self._tmp)
+        shell = ffi.NULL if options.shell is None else ffi.new("char[]", options.shell)
+        settings = ffi.new("struct ota_posix_options *", {"root": root, "tmp": tmp, "shell": shell})
+        if self._tick is not None:
+            settings.tick, settings.tick_ctx = lib.ota_py_tick, self._handle
+        size = int(lib.ota_posix_size())
+        self._posix = ffi.new("uint64_t[]", (size + 7) // 8)
+        os_error = ffi.new("int *")
+        status = int(lib.ota_posix_init(self._posix, size, settings, os_error))
+        if status < 0:
+            reason = os.strerror(os_error[0]) if os_error[0] else ""
+            self._close()
+            raise error(_code(status), reason, target=os.fsdecode(self._root))
+
+    def _open_executor(self) -> None:
+        options = self._options
+        settings = ffi.new(
+            "struct ota_exec_options *",
+            {
+                "dry_run": options.dry_run,
+                "ignore_space": options.ignore_space,
+                "window": options.window,
+                "block_buffer": options.block_buffer,
+                "header_max": options.header_max,
+            },
+        )
+        size = int(lib.ota_exec_size(settings))
+        if size == 0:
+            raise error(Code.USAGE, "a buffer size of the executor is out of range")
+        self._workspace = ffi.new("uint64_t[]", (size + 7) // 8)
+        place = ffi.new("struct ota_exec **")
+        _check(lib.ota_posix_exec_init(self._workspace, size, settings, self._posix, place))
+        self._exec = place[0]
+
+    def _close(self) -> None:
+        if self._exec is not None:
+            self._last = self.report
+            self._exec = None
+        if self._posix is not None:
+            lib.ota_posix_close(self._posix)
+            self._posix = None
+        self._workspace = None
+
+    def _require(self) -> Any:
+        if self._exec is None:
+            raise error(Code.USAGE, "the executor is not open")
+        return self._exec
+
+    def _failure(self, status: int) -> BaseException:
+        """What to raise for a negative status: the exception of the tick if there was one, else our own error."""
+        if self._tick is not None and self._tick.failure is not None:
+            return self._tick.failure
+        report = self.report
+        parts = [report.detail, os.strerror(report.os_error) if report.os_error else ""]
+        return error(
+            _code(status),
+            ": ".join(part for part in parts if part),
+            target=report.target or None,
+            record=report.record,
+        )
+
+
+def _code_of(exc: BaseException | None) -> Code:
+    """The code under which the executor shall give up for this exception."""
+    if isinstance(exc, OtaError):
+        return exc.code
+    if exc is None or isinstance(exc, KeyboardInterrupt | GeneratorExit | SystemExit):
+        return Code.CANCELLED
+    return Code.INTERNAL
