@@ -148,26 +148,26 @@ format: $(VENV)/.ready ## rewrite Python and C in the project's style
 
 .PHONY: docs
 docs: build ## write the generated pages (docs/errors.md)
-	$(PY) scripts/errordocs.py docs/errors.md
+	$(PY) -m scripts.errordocs docs/errors.md
 
 # ---- numbers -----------------------------------------------------------------------------------------------------
 
 .PHONY: corpus
 corpus: $(VENV)/.ready ## fetch the real old/new pairs into .cache/corpus
-	$(PY) scripts/corpus.py all
+	$(PY) -m scripts.corpus all
 
 .PHONY: demo
 demo: build ## a real ARM pair: pack, inspect, apply, compare, sizes against the peers found here
-	$(PY) scripts/demo.py
+	$(PY) -m scripts.demo
 
 .PHONY: bench
 bench: build ## micro benchmarks, then the table of large folder diffs against every peer
 	$(PY) -m pytest bench --benchmark-enable --benchmark-only -p no:xdist
-	$(PY) bench/folder.py
+	$(PY) -m bench.folder
 
 .PHONY: bench-quick
 bench-quick: build ## the folder table on the small pair only
-	$(PY) bench/folder.py --pair numpy
+	$(PY) -m bench.folder --pair numpy
 
 # ---- release -----------------------------------------------------------------------------------------------------
 
