@@ -52,10 +52,11 @@ struct ota_posix {
     int stage_fd;
     int image_fd; /* image being built, -1: none */
     uint64_t image_digest;
-    int script_fd;          /* script being spooled, -1: none */
-    int script_spooled[3];  /* by enum ota_script_when: 1 = complete, -1 = file exists but is not complete */
-    int ubi_fd;             /* ubi.c: volume being updated, -1: none */
-    uint64_t ubi_left;      /* ubi.c: bytes still to be written */
+    int script_fd; /* script being spooled, -1: none */
+    enum ota_script_when script_open;
+    int script_spooled[3]; /* by enum ota_script_when: 1 = complete, -1 = there, not complete */
+    int ubi_fd;        /* ubi.c: volume being updated, -1: none */
+    uint64_t ubi_left; /* ubi.c: bytes still to be written */
 
     uint64_t synced_fs[OTA_POSIX_FS]; /* st_dev of file systems synced by this run, see ota_fs_settle */
     uint32_t synced_count;
@@ -116,7 +117,7 @@ int ota_dir_sync(struct ota_posix *p, int dir);
 
 /* ---- callbacks, one file per medium ---------------------------------------------------------------------------- */
 
-/* tree.c, meta.c */
+/* tree.c: looking, meta data, folders, removing; stage.c: staged files, links, moves */
 int ota_tree_stat(void *ctx, const struct ota_path *path, struct ota_stat *st);
 int ota_tree_read_link(void *ctx, const struct ota_path *path, char *buf, size_t cap, size_t *len);
 int ota_tree_open(void *ctx, enum ota_slot slot, const struct ota_path *path, uint64_t *size);
