@@ -282,7 +282,8 @@ struct ota_port {
     int (*symlink)(void *ctx, const struct ota_path *p, const char *text, size_t len, const struct ota_meta *m);
     int (*hard_link)(void *ctx, const struct ota_path *p, const struct ota_path *to);
     int (*rename)(void *ctx, const struct ota_path *from, const struct ota_path *to);
-    /* bytes that can be written in the file system that holds (the nearest existing parent of) p */
+    /* bytes that can be written in the file system that holds (the nearest existing parent of) p; p NULL: in the
+     * temporary folder */
     int (*free_space)(void *ctx, const struct ota_path *p, uint64_t *fs_id, uint64_t *bytes, uint32_t *unit);
 
     /* nodes: devices named by absolute path beneath the apply root; flash->ctx is good until node_close */
@@ -299,7 +300,7 @@ struct ota_port {
     int (*image_begin)(void *ctx, uint64_t digest, uint64_t size);
     int (*image_write)(void *ctx, const uint8_t *buf, size_t len);
     int (*image_commit)(void *ctx); /* fsync, rename */
-    int (*image_remove)(void *ctx, uint64_t digest);
+    int (*image_remove)(void *ctx, uint64_t digest); /* gone is fine */
 
     /* scripts: spooled to the temporary folder; run gives the exit code (0..255, 128+n for signal n) */
     int (*script_begin)(void *ctx, enum ota_script_when when);
@@ -307,7 +308,8 @@ struct ota_port {
     int (*script_end)(void *ctx);
     int (*script_run)(void *ctx, enum ota_script_when when, int ota_status, int *exit_code);
 
-    int (*identity)(void *ctx, enum ota_identity what, char *buf, size_t cap, size_t *len); /* NUL-separated strings */
+    /* strings with one NUL between them, none at the end; OTA_E_MISSING when the board does not say */
+    int (*identity)(void *ctx, enum ota_identity what, char *buf, size_t cap, size_t *len);
     /* at least once an erase block; non-zero asks to stop, which is done where nothing is half written */
     int (*tick)(void *ctx, const struct ota_report *report);
 };
