@@ -18,6 +18,8 @@ from otastream.model import EngineId, Record, Source, State
 
 KINDS: Final = ("end", "manifest", "expect", "script", "block", "ubi", "file", "delete", "dir", "link", "move")
 ENGINES: Final = {EngineId.FULL: "full", EngineId.BSDIFF: "bsdiff"}
+NEEDS_MAX: Final = 256
+XATTRS_MAX: Final = 1024
 NEEDS: Final = frozenset(KINDS[3:]) | frozenset(ENGINES.values())
 
 _NAMES: Final = [
@@ -105,11 +107,11 @@ def _typed(kind: type) -> _Check:
 _int, _bytes, _text, _items, _table = (_typed(kind) for kind in (int, bytes, str, tuple, dict))
 
 
-def _uint(top: int, code: Code = Code.FORMAT) -> _Check:
+def _uint(top: int) -> _Check:
     def check(name: str, value: Any) -> int:
         number: int = _int(name, value)
         if number > top:
-            raise error(code, f"field {name} is {number}")
+            raise error(Code.FORMAT, f"field {name} is {number}")
         return number
 
     return check
@@ -141,9 +143,9 @@ def _one_of(kind: Callable[[int], Any], *allowed: int) -> _Check:
 
 def _list(item: _Check, least: int, most: int, *, rising: bool = False) -> _Check:
     def check(name: str, value: Any) -> tuple[Any, ...]:
-        values = tuple(item(name, entry) for entry in _items(name, value))
-        if not least <= len(values) <= most:
-            raise error(Code.FORMAT, f"field {name} has {len(values)} entries")
+        if not least <= len(_items(name, value)) <= most:
+            raise error(Code.FORMAT, f"field {name} has {len(value)} entries")
+        values = tuple(item(name, entry) for entry in value)
         if rising and any(a >= b for a, b in itertools.pairwise(values)):
             raise error(Code.FORMAT, f"the entries of field {name} do not rise")
         return values
@@ -158,6 +160,12 @@ def _targets(name: str, value: Any) -> tuple[bytes, ...]:
     return nodes  # type: ignore[no-any-return]
 
 
+def _links(name: str, value: Any) -> bool:
+    if _int(name, value) != 1:
+        raise error(Code.FORMAT, f"field {name} is {value}")
+    return True
+
+
 def _need(name: str, value: Any) -> bytes:
     need: str = _label(32)(name, value)
     if need not in NEEDS:
@@ -166,7 +174,7 @@ def _need(name: str, value: Any) -> bytes:
 
 
 def _needs(name: str, value: Any) -> tuple[str, ...]:
-    return tuple(need.decode() for need in _list(_need, 0, model.HEADER_MAX, rising=True)(name, value))
+    return tuple(need.decode() for need in _list(_need, 0, NEEDS_MAX, rising=True)(name, value))
 
 
 def _view(name: str, value: Any) -> int:
@@ -177,8 +185,10 @@ def _view(name: str, value: Any) -> int:
 
 def _xattrs(name: str, value: Any) -> model.Xattrs:
     pairs = []
-    for pair in _items(name, value):
-        if len(_items(name, pair)) != 2 or not 1 <= len(_bytes(name, pair[0])) <= model.NAME_MAX:
+    if len(_items(name, value)) > XATTRS_MAX:
+        raise error(Code.FORMAT, f"{len(value)} extended attributes")
+    for pair in value:
+        if len(_items(name, pair)) != 2 or not 1 <= len(_bytes(name, pair[0])) <= model.NAME_MAX or b"\0" in pair[0]:
             raise error(Code.FORMAT, "an extended attribute is not a pair of name and value")
         pairs.append((pair[0], _bytes(name, pair[1])))
     if any(a[0] >= b[0] for a, b in itertools.pairwise(pairs)):
@@ -194,7 +204,7 @@ def check_link_text(name: str, value: Any) -> bytes:
     return text
 
 
-_size: Final = _uint(model.SIZE_MAX, Code.LIMIT)
+_size: Final = _uint(model.SIZE_MAX)
 _digest: Final = _uint((1 << 64) - 1)
 
 
@@ -246,10 +256,10 @@ _FIELDS: Final[dict[str, _Check]] = {
     "name": _label(255),
     "version": _label(255),
     "created": _int,
-    "records": _uint((1 << 32) - 1, Code.LIMIT),
+    "records": _uint((1 << 32) - 1),
     "bytes": _size,
     "compatible": _list(_label(255), 1, 64),
-    "links": _one_of(bool, 1),
+    "links": _links,
     "needs": _needs,
 }
 

@@ -1,0 +1,33 @@
+"""Stage: events -> changes on the board. The sink of the apply pipeline; the work is done by the C executor."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+
+from otastream.container import encode
+from otastream.errors import OtaError
+from otastream.model import Event
+from otastream.native import Executor, Report
+
+
+def execute(events: Iterable[Event], *, executor: Executor) -> Iterator[Report]:
+    """Feed the executor, which was entered already; give its counters after each piece, the final ones last.
+
+    The executor is always told how it ended, so that the end script runs once the update has begun, whatever failed
+    and wherever; what failed first is what is raised.
+    Errors: all that executing can meet, and what the events raise.
+    """
+    return _execute(events, executor)
+
+
+def _execute(events: Iterable[Event], executor: Executor) -> Iterator[Report]:
+    try:
+        for piece in encode(events):
+            executor.feed(piece)
+            yield executor.report
+    except BaseException as failure:
+        with contextlib.suppress(OtaError):
+            executor.finish(failure)
+        raise
+    yield executor.finish()
