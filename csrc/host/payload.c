@@ -8,7 +8,7 @@
 
 /* Bytes equal to old that end a run of differing ones. A run costs two numbers; fewer zeros than this are cheaper when
  * they are sent as differences of 0. Measured: see docs/DESIGN.md. */
-#define ZERO_RUN_MIN 8u
+#define ZERO_RUN_MIN 2u
 
 void ota_payload_init(struct ota_payload *p, const uint8_t *old_data, const uint8_t *new_data, uint64_t new_size,
                       int fd, struct ota_diff_stats *stats)
