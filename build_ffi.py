@@ -44,7 +44,7 @@ def make_builder() -> FFI:
     builder = FFI()
     builder.cdef(cdef() + CALLBACKS)
     sources = [path for layer in LAYERS for path in sorted((ROOT / "csrc" / layer).glob("*.c"))]
-    headers = [path for path in sorted((ROOT / "csrc").rglob("*.h"))]
+    headers = sorted((ROOT / "csrc").rglob("*.h"))
     builder.set_source(
         "otastream._core",
         "\n".join(f'#include "{name}"' for name in HEADERS),

@@ -133,7 +133,7 @@ def ota_py_read_at(handle: Any, offset: int, buf: Any, length: int) -> int:
     context: _ReadContext = ffi.from_handle(handle)
     try:
         context.source.read_into(offset, ffi.buffer(buf, length))
-    except BaseException as exc:
+    except BaseException as exc:  # noqa: BLE001 - C cannot carry it; Decoder raises it again
         context.failure = exc
         return -int(Code.IO)
     return 0
@@ -284,9 +284,7 @@ def diff_bsdiff(old: Buffer, new: Buffer, fd: int) -> DiffStats:
     sorter.single_threaded()
     stats = ffi.new("struct ota_diff_stats *")
     old_view, new_view = ffi.from_buffer("uint8_t[]", old), ffi.from_buffer("uint8_t[]", new)
-    status = int(
-        lib.ota_diff_bsdiff(sorter.struct, old_view, len(old_view), new_view, len(new_view), fd, stats)
-    )
+    status = int(lib.ota_diff_bsdiff(sorter.struct, old_view, len(old_view), new_view, len(new_view), fd, stats))
     if status < 0:
         reason = os.strerror(stats.os_error) if stats.os_error else ""
         raise error(_code(status), reason or "while making a delta")
@@ -354,7 +352,7 @@ def ota_py_tick(handle: Any, report: Any) -> int:
         return 1
     try:
         return 1 if context.tick(_report(report)) else 0
-    except BaseException as exc:
+    except BaseException as exc:  # noqa: BLE001 - C cannot carry it; Executor raises it again
         context.failure = exc
         return 1
 
@@ -427,7 +425,7 @@ class Executor:
         status = int(lib.ota_exec_feed(self._require(), view, len(view)))
         if status < 0:
             raise self._failure(status)
-        return status == lib.OTA_DONE
+        return status == int(lib.OTA_DONE)
 
     def finish(self, why: BaseException | None = None) -> Report:
         """The stream has ended, or failed with ``why``. To be called once; raises what the update failed with."""
