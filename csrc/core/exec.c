@@ -35,6 +35,7 @@ int ota_exec_init(void *workspace, size_t len, const struct ota_exec_options *op
     memset(ex, 0, sizeof *ex);
     ex->port = *port;
     ex->options = *options;
+    ex->options.dry_run |= options->check_only;
     ex->report.script_exit = -1;
     at += align8(sizeof *ex);
     ex->engine = at;
@@ -188,6 +189,8 @@ static int check_needs(struct ota_exec *ex)
         ex->needs = r->needs;
         ex->report.records_total = r->records;
         ex->report.bytes_total = r->bytes;
+        ota_put_bytes(ex->report.package, sizeof ex->report.package, r->name.p, r->name.len);
+        ota_put_bytes(ex->report.version, sizeof ex->report.version, r->version.p, r->version.len);
         return 0;
     }
     if (r->kind != OTA_KIND_EXPECT && r->kind != OTA_KIND_END)
@@ -202,11 +205,14 @@ static int pass_preflight(struct ota_exec *ex)
     int st = ota_exec_space(ex);
     if (st != 0)
         return st;
-    if (ex->cancel)
+    ex->report.phase = OTA_PHASE_UPDATE;
+    (void)ota_exec_tick(ex); /* the last moment to stop with nothing changed */
+    if (ex->cancel) {
+        ex->report.phase = OTA_PHASE_PREFLIGHT;
         return ERR(CANCELLED);
+    }
     ex->passed = 1;
     ex->stage = OTA_AT_ACTIONS;
-    ex->report.phase = OTA_PHASE_UPDATE;
     return 0;
 }
 
@@ -217,7 +223,7 @@ static int act(struct ota_exec *ex)
         ex->stage = OTA_AT_EXPECTS;
         return 0;
     case OTA_KIND_EXPECT:
-        return ota_exec_expect(ex);
+        return ex->options.check_only ? 0 : ota_exec_expect(ex);
     case OTA_KIND_SCRIPT:
         return script_begin(ex);
     case OTA_KIND_BLOCK:

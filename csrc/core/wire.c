@@ -468,7 +468,7 @@ static int get_field(struct ota_cbor *c, uint64_t key, struct ota_record *rec, c
     case OTA_KEY_NEW:
         return get_state(c, &rec->after);
     case OTA_KEY_NAME:
-        return ota_cbor_string(c, 3, 1, 255, &ignored);
+        return ota_cbor_string(c, 3, 1, 255, &rec->name);
     case OTA_KEY_VERSION:
         return ota_cbor_string(c, 3, 1, 255, &rec->version);
     case OTA_KEY_CREATED:

@@ -105,6 +105,7 @@ struct ota_record {
     struct ota_text to;
     struct ota_state before;
     struct ota_state after;
+    struct ota_text name;
     struct ota_text version;
     uint64_t records;
     uint64_t bytes;

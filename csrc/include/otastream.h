@@ -170,10 +170,13 @@ struct ota_report {
     uint64_t bytes_written; /* bytes that reached a medium */
     char detail[128];       /* what exactly, in words; may be empty */
     char target[512];
+    char package[256];      /* name and version of the package, UTF-8, NUL-terminated; empty when it has none */
+    char version[256];
 };
 
 struct ota_exec_options {
     int dry_run;             /* stop after preflight; nothing is written, no script is run */
+    int check_only;          /* read all records, their order and their form; look at no target. Implies dry_run */
     int ignore_space;        /* do not compare free space in preflight */
     uint32_t window;         /* bytes of old read at once, 512 .. 1 MiB */
     uint32_t block_buffer;   /* bytes of the block buffer; at least the largest erase block, a multiple of 512 */
@@ -310,7 +313,8 @@ struct ota_port {
 
     /* strings with one NUL between them, none at the end; OTA_E_MISSING when the board does not say */
     int (*identity)(void *ctx, enum ota_identity what, char *buf, size_t cap, size_t *len);
-    /* at least once an erase block; non-zero asks to stop, which is done where nothing is half written */
+    /* at least once an erase block, and when preflight has passed, before the first write (phase is no longer
+     * OTA_PHASE_PREFLIGHT then); non-zero asks to stop, which is done where nothing is half written */
     int (*tick)(void *ctx, const struct ota_report *report);
 };
 
