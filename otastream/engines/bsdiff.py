@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-
-from otastream.engines.payload import Payload
 from otastream.errors import Code, error
 from otastream.model import EngineId
 from otastream.native import WINDOW, Buffer, Decoder, Source, diff_bsdiff
@@ -15,15 +12,9 @@ class Bsdiff:
     name = "bsdiff"
     needs_source = True
 
-    def encode(self, old: Buffer, new: Buffer, *, folder: str | None = None) -> Payload:
+    def diff(self, old: Buffer, new: Buffer, fd: int) -> None:
         """Needs about 5 bytes of memory for each byte of old, besides old and new."""
-        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - the payload closes it
-        try:
-            diff_bsdiff(old, new, file.fileno())
-            return Payload.spooled(file)
-        except BaseException:
-            file.close()
-            raise
+        diff_bsdiff(old, new, fd)
 
     def decoder(self, size: int, *, source: Source | None = None, window: int = WINDOW) -> Decoder:
         if source is None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from otastream.engines.payload import Payload
+import os
+
+from otastream.errors import Code, error
 from otastream.model import EngineId
 from otastream.native import WINDOW, Buffer, Decoder, Source
 
@@ -12,10 +14,14 @@ class Full:
     name = "full"
     needs_source = False
 
-    def encode(self, old: Buffer, new: Buffer, *, folder: str | None = None) -> Payload:
-        """The payload is a view of ``new``; old is not looked at."""
-        del old, folder
-        return Payload(new)
+    def diff(self, old: Buffer, new: Buffer, fd: int) -> None:
+        del old
+        view = memoryview(new).cast("B")
+        while view:
+            try:
+                view = view[os.write(fd, view) :]
+            except OSError as exc:
+                raise error(Code.OUTPUT, exc.strerror or "") from exc
 
     def decoder(self, size: int, *, source: Source | None = None, window: int = WINDOW) -> Decoder:
         del source
