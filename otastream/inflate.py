@@ -39,20 +39,22 @@ class InflateError(Exception):
 def gunzip(pieces: Iterable[bytes], *, window_log: int) -> Iterator[bytes]:
     """One gzip member (RFC 1952) with a window of at most 2^window_log bytes, 9..15 -> pieces of at most 64 KiB."""
     decoder = zlib.decompressobj(16 + window_log)  # 16: the gzip wrapper
+    ended = False
     for piece in pieces:
-        data, full = bytes(piece), False
-        while data or full:  # full: the decoder may hold back output although it has taken all input
-            if decoder.eof:
+        data, more = bytes(piece), True
+        while data or more:  # more: the decoder may hold back output although it has taken all input
+            if data and ended:
                 raise InflateError(Fault.TRAILING)
             try:
                 output = decoder.decompress(data, OUTPUT)
             except zlib.error:
                 raise InflateError(Fault.DAMAGED) from None
-            data = decoder.unused_data if decoder.eof else decoder.unconsumed_tail
-            full = len(output) == OUTPUT and not decoder.eof
+            ended = decoder.eof
+            data = decoder.unused_data if ended else decoder.unconsumed_tail
+            more = len(output) == OUTPUT and not ended
             if output:
                 yield output
-    if not decoder.eof:
+    if not ended:
         raise InflateError(Fault.EARLY)
 
 

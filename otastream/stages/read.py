@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Final
 
 from otastream.container import OUTER_GZIP, OUTER_WINDOW_LOG, OUTER_ZSTD
@@ -17,7 +17,8 @@ from otastream.errors import Code, error
 from otastream.inflate import Fault, InflateError, gunzip, unzstd
 
 Source = str | int
-"""A path, ``-`` for stdin, or an open file descriptor, which is read from where it stands and not closed."""
+"""A path, ``-`` for stdin, or an open file descriptor. A descriptor is read from where it stands and not closed; the
+position of a regular file is not moved, so that it can be read again."""
 
 _PIECE: Final = 1 << 16
 _STDIN: Final = 0
@@ -29,7 +30,7 @@ _FAULTS: Final = {
 }
 
 
-def read(source: Source, *, piece: int = _PIECE) -> Iterator[bytes]:
+def read(source: Source, *, piece: int = _PIECE) -> Generator[bytes, None, None]:
     """Bytes of the package in pieces: at most `piece` bytes, or 128 KiB where an outer layer is unpacked.
 
     Errors: INPUT; of an outer layer CORRUPT, TRUNCATED, LIMIT, FORMAT.
@@ -42,7 +43,7 @@ def read(source: Source, *, piece: int = _PIECE) -> Iterator[bytes]:
 def seekable(source: Source) -> bool:
     """Whether the source can be read a second time from the same place: a regular file."""
     with _input_errors(source):
-        info = os.fstat(_descriptor(source)) if not _is_path(source) else os.stat(source)
+        info = os.stat(source if (descriptor := _descriptor(source)) is None else descriptor)
     return stat.S_ISREG(info.st_mode)
 
 
@@ -55,12 +56,11 @@ def available_memory(meminfo: str = "/proc/meminfo") -> int | None:
     return None
 
 
-def _is_path(source: Source) -> bool:
-    return isinstance(source, str) and source != "-"
-
-
-def _descriptor(source: Source) -> int:
-    return source if isinstance(source, int) else _STDIN
+def _descriptor(source: Source) -> int | None:
+    """None: a path, which is still to be opened."""
+    if isinstance(source, int):
+        return source
+    return _STDIN if source == "-" else None
 
 
 @contextlib.contextmanager
@@ -74,20 +74,23 @@ def _input_errors(source: Source) -> Iterator[None]:
 def _pieces(source: Source, size: int) -> Iterator[bytes]:
     with contextlib.ExitStack() as stack:
         with _input_errors(source):
-            if isinstance(source, str) and source != "-":
-                descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = _descriptor(source)
+            if descriptor is None:
+                descriptor = os.open(str(source), os.O_RDONLY | os.O_CLOEXEC)
                 stack.callback(os.close, descriptor)
-            else:
-                descriptor = _descriptor(source)
+        with _input_errors(source):
+            regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+            offset = os.lseek(descriptor, 0, os.SEEK_CUR) if regular else 0
         while True:
             with _input_errors(source):
-                data = os.read(descriptor, size)
+                data = os.pread(descriptor, size, offset) if regular else os.read(descriptor, size)
             if not data:
                 return
+            offset += len(data)
             yield data
 
 
-def _unwrapped(pieces: Iterator[bytes]) -> Iterator[bytes]:
+def _unwrapped(pieces: Iterator[bytes]) -> Generator[bytes, None, None]:
     begin = b""
     for piece in pieces:
         begin += piece

@@ -1,0 +1,61 @@
+"""Apply a package: read -> verify -> decompress -> records -> execute. Composition only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+
+from otastream.native import ExecOptions, Executor, Report, Tick
+from otastream.stages.decompress import decompress
+from otastream.stages.execute import execute
+from otastream.stages.read import Source, available_memory, read, seekable
+from otastream.stages.records import records
+from otastream.stages.verify import Keys, verify
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyOptions:
+    """How to apply.
+
+    root: folder that stands for ``/`` of the board; tmp: writable folder for scripts and built images. dry_run: stop
+    after preflight, nothing is written and no script is run. ignore_space: do not compare free space. keys: trusted
+    keys; with at least one, only packages signed by one of them are accepted. tick: called while C is at work, True
+    asks to stop where nothing is half written. progress: called with the counters after each piece.
+    """
+
+    root: str
+    tmp: str
+    dry_run: bool = False
+    ignore_space: bool = False
+    keys: Keys = field(default_factory=dict)
+    tick: Tick | None = None
+    progress: Callable[[Report], None] | None = None
+
+
+def apply_package(source: Source, options: ApplyOptions) -> Report:
+    """Execute a package beneath a root; the final counters.
+
+    A package that can be read twice (a regular file) is checked whole before anything is executed, so that a damaged
+    one changes nothing; on a pipe every frame is checked before it is used. Running the same package again after any
+    failure or cut ends in the new state. Errors: any OtaError but CONFIG, CHANGED and OUTPUT.
+    """
+    memory = available_memory()
+    if seekable(source):
+        check_package(source, keys=options.keys, memory=memory)
+    settings = ExecOptions(dry_run=options.dry_run, ignore_space=options.ignore_space)
+    executor = Executor(options.root, options.tmp, options=settings, tick=options.tick)
+    with executor, closing(read(source)) as stream:
+        frames = verify(stream, keys=options.keys, memory=memory)
+        events = records(decompress(frames))
+        for report in execute(events, executor=executor):
+            if options.progress is not None:
+                options.progress(report)
+    return executor.report
+
+
+def check_package(source: Source, *, keys: Keys | None = None, memory: int | None = None) -> None:
+    """Read a package to its end: every digest, every record, no payload."""
+    with closing(read(source)) as stream:
+        for _ in records(decompress(verify(stream, keys=keys, memory=memory))):
+            pass

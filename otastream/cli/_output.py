@@ -1,0 +1,62 @@
+"""What every command prints alike: errors, sizes, names."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+
+from otastream.errors import Code, OtaError
+
+_HINTS = {
+    "caller": "",
+    "package": "fetch the package again; if it stays so, ask whoever made it",
+    "trust": "check who made the package and which keys this board trusts",
+    "mismatch": "use a package that was made for what is on this board",
+    "device": "look at the board: its media, free space and memory",
+}
+
+
+def report(failure: OtaError) -> None:
+    """Print an error as two lines at most on stderr: what happened and who must act, then a hint."""
+    lines = [f"otastream: error: {failure}"]
+    hint = failure.hint or _HINTS[failure.code.who]
+    if hint:
+        lines.append(f"otastream: hint: {hint}")
+    print("\n".join(printable(line) for line in lines), file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    """Text that cannot confuse a terminal: what is not printable is shown as an escape."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text
+    )
+
+
+def shown(name: bytes) -> str:
+    """A path for people: bytes that are no text as \\xNN."""
+    return printable(name.decode("utf-8", "backslashreplace"))
+
+
+def portable(name: bytes) -> str:
+    """A path for JSON: bytes that are not UTF-8 as lone surrogates, as ``os.fsdecode`` gives them."""
+    return os.fsdecode(name)
+
+
+def size(count: int) -> str:
+    """Bytes for people: 3 digits and a binary unit."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1000:
+            return f"{count} B" if unit == "B" else f"{value:.3g} {unit}"
+        value /= 1024
+    return f"{value:.4g} TiB"
+
+
+def exit_codes() -> Iterator[tuple[str, str]]:
+    """(who must act, ``code text`` lines of that group), in the order of the codes."""
+    groups: dict[str, list[str]] = {}
+    for code in Code:
+        groups.setdefault(code.who, []).append(f"{code.value:3} {code.text}")
+    for who, lines in groups.items():
+        yield who, "\n".join(lines)

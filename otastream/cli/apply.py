@@ -1,0 +1,99 @@
+"""``otastream apply``: execute a package beneath a root."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import tempfile
+from collections.abc import Iterator
+from types import FrameType
+from typing import Final
+
+import click
+
+from otastream.apply import ApplyOptions, apply_package
+from otastream.cli import _output, _progress
+from otastream.errors import Code, error
+from otastream.native import Phase, Report
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class _Stop:
+    """Turns signals into a request to stop.
+
+    Before anything is written a signal stops at once. Afterwards it is passed on by ``tick``, and the executor stops
+    where nothing is half written.
+    """
+
+    def __init__(self) -> None:
+        self.writing = False
+        self._name = ""
+
+    def handle(self, number: int, _frame: FrameType | None) -> None:
+        self._name = signal.Signals(number).name
+        if not self.writing:
+            raise error(Code.CANCELLED, f"by {self._name}; nothing was changed")
+
+    def tick(self, report: Report) -> bool:
+        self.writing = report.phase is not Phase.PREFLIGHT
+        return bool(self._name)
+
+
+@contextlib.contextmanager
+def _signals(stop: _Stop) -> Iterator[None]:
+    """Handle the signals that mean stop; one that is ignored (nohup) stays so."""
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    try:
+        for number, handler in before.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, stop.handle)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@click.command("apply")
+@click.argument("package")
+@click.option(
+    "--root", default="/", show_default=True, type=click.Path(), help="Folder that stands for / of the board."
+)
+@click.option("-t", "--tmp", type=click.Path(), help="Writable folder for scripts and built images. [default: TMPDIR]")
+@click.option("--dry-run", is_flag=True, help="Check everything that can be checked, write nothing, run no script.")
+@click.option("--ignore-space", is_flag=True, help="Do not compare free space before writing.")
+@_progress.option
+def command(*, package: str, root: str, tmp: str | None, dry_run: bool, ignore_space: bool, progress_mode: str) -> None:
+    """Execute PACKAGE (- is stdin) beneath a root.
+
+    Everything that the package expects is checked before anything is written. Running the same package again after a
+    failure or a power cut ends in the new state. A signal during the update stops it where nothing is half written.
+
+    \b
+    Examples:
+      otastream apply update.ota --root /mnt/board -t /mnt/board/tmp
+      wget -O - http://host/update.ota | otastream apply - -t /tmp
+      otastream apply update.ota --root /mnt/board --dry-run
+    """
+    stop = _Stop()
+    with _progress.reporter(progress_mode) as progress, _signals(stop):
+
+        def show(report: Report) -> None:
+            phase = report.phase.name.lower()
+            progress.update(phase=phase, done=report.bytes_done, total=report.bytes_total, target=report.target)
+
+        options = ApplyOptions(
+            root=root,
+            tmp=tmp or tempfile.gettempdir(),
+            dry_run=dry_run,
+            ignore_space=ignore_space,
+            tick=stop.tick,
+            progress=show,
+        )
+        report = apply_package(package, options)
+    if dry_run:
+        click.echo(f"{report.records_total} records would be executed; nothing was changed", err=True)
+    else:
+        skipped = f", {report.skipped} of them were right already" if report.skipped else ""
+        written = _output.size(report.bytes_written)
+        click.echo(f"{report.records_done} records executed{skipped}; {written} written", err=True)

@@ -1,0 +1,107 @@
+"""The program ``otastream``: a group of commands that are loaded when they are used, and one place for errors."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Final, NoReturn
+
+import click
+
+from otastream import __version__
+from otastream.cli import _output
+from otastream.errors import Code, OtaError, error
+
+_COMMANDS: Final = {
+    "pack": "make a package from an old and a new state",
+    "append": "add records to a package",
+    "apply": "execute a package beneath a root",
+    "inspect": "show what is in a package",
+    "verify": "check that a package is whole",
+    "diff": "make a patch from two files",
+    "patch": "make the new file from the old one and a patch",
+}
+
+
+class _Commands(click.Group):
+    """Imports ``otastream.cli.<name>`` when a command is asked for: a board that applies needs no packer."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"otastream.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Exit codes, by who must act (0: all went well)"):
+            for who, lines in _output.exit_codes():
+                with formatter.section(who):
+                    for line in lines.splitlines():
+                        formatter.write_text(line.strip())
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="otastream")
+@click.option("--debug", is_flag=True, help="Show where an error came from (also: OTASTREAM_DEBUG=1).")
+def program(debug: bool) -> None:
+    """Make small over-the-air updates for boards, look into them and apply them."""
+    if debug:
+        os.environ["OTASTREAM_DEBUG"] = "1"
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Run the program and exit with its code."""
+    sys.exit(run(args))
+
+
+def run(args: Sequence[str] | None = None) -> int:
+    """Run the program; the exit code. Prints errors, raises nothing but SystemExit."""
+    try:
+        result = program.main(args, prog_name="otastream", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as failure:
+        failure.show()
+        return int(Code.USAGE)
+    except OtaError as failure:
+        return _failed(failure)
+    except (KeyboardInterrupt, click.Abort):
+        return _failed(error(Code.CANCELLED))
+    except BrokenPipeError:
+        _forget_stdout()
+        return int(Code.OUTPUT)
+    except MemoryError:
+        return _failed(error(Code.RAM))
+    except Exception as failure:  # noqa: BLE001 (the last line of defence: a bug is reported, not dumped)
+        return _failed(error(Code.INTERNAL, f"{type(failure).__name__}: {failure}", hint="--debug shows where"))
+    return result if isinstance(result, int) else 0
+
+
+def _failed(failure: OtaError) -> int:
+    if os.environ.get("OTASTREAM_DEBUG"):
+        traceback.print_exc()
+    if failure.code is Code.OUTPUT and failure.target == "-":
+        _forget_stdout()
+    with contextlib.suppress(BrokenPipeError):
+        _output.report(failure)
+    return int(failure.code)
+
+
+def _forget_stdout() -> None:
+    """Whoever read our output has gone: keep the interpreter from complaining when it flushes at exit."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+if __name__ == "__main__":
+    main()
