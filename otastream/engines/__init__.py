@@ -6,16 +6,20 @@ decoded content is not its concern.
 
 from __future__ import annotations
 
+import mmap
+import os
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, Protocol
 
 from otastream.engines.bsdiff import Bsdiff
 from otastream.engines.full import Full
+from otastream.engines.payload import Payload
+from otastream.errors import Code, error
 from otastream.model import EngineId
 from otastream.native import WINDOW, Buffer, Decoder, Source
 
-__all__ = ["ENGINES", "Engine"]
+__all__ = ["ENGINES", "Engine", "Payload", "load"]
 
 
 class Engine(Protocol):
@@ -30,11 +34,11 @@ class Engine(Protocol):
     def needs_source(self) -> bool:
         """Whether the payload can only be decoded with the old content at hand."""
 
-    def diff(self, old: Buffer, new: Buffer, fd: int) -> None:
-        """Write the payload that makes ``new`` from ``old`` to ``fd``: the same bytes for the same input.
+    def encode(self, old: Buffer, new: Buffer, *, folder: str | None = None) -> Payload:
+        """The payload that makes new from old, the same bytes for the same input. To be closed by the caller.
 
-        The buffers must not change meanwhile: hand over copies, not mappings of files that somebody may cut short.
-        Raises RAM, OUTPUT, and CONFIG when a library that the engine needs is not installed.
+        Large payloads are spooled to an unnamed file in ``folder`` (None: the system's folder for temporary files).
+        Raises RAM and OUTPUT.
         """
 
     def decoder(self, size: int, *, source: Source | None = None, window: int = WINDOW) -> Decoder:
@@ -42,3 +46,24 @@ class Engine(Protocol):
 
 
 ENGINES: Final[Mapping[EngineId, Engine]] = MappingProxyType({engine.id: engine for engine in (Full(), Bsdiff())})
+
+
+def load(fd: int, size: int) -> Buffer:
+    """A private copy of the first ``size`` bytes of an open file, for ``encode``.
+
+    A copy and not a mapping of the file: one that becomes shorter while it is mapped ends the process by SIGBUS, and
+    one that changes would give a delta that fits neither version. Raises CHANGED when the file is not ``size`` bytes.
+    """
+    if os.fstat(fd).st_size != size:
+        raise error(Code.CHANGED)
+    if size == 0:  # nothing can be mapped then
+        return b""
+    memory = mmap.mmap(-1, size)  # unlike a bytearray, given back to the system as soon as it is dropped
+    view = memoryview(memory)
+    done = 0
+    while done < size:
+        got = os.preadv(fd, [view[done:]], done)
+        if got == 0:
+            raise error(Code.CHANGED)
+        done += got
+    return memory

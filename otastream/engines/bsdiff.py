@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+
+from otastream.engines.payload import Payload
 from otastream.errors import Code, error
 from otastream.model import EngineId
 from otastream.native import WINDOW, Buffer, Decoder, Source, diff_bsdiff
@@ -12,9 +15,15 @@ class Bsdiff:
     name = "bsdiff"
     needs_source = True
 
-    def diff(self, old: Buffer, new: Buffer, fd: int) -> None:
+    def encode(self, old: Buffer, new: Buffer, *, folder: str | None = None) -> Payload:
         """Needs about 5 bytes of memory for each byte of old, besides old and new."""
-        diff_bsdiff(old, new, fd)
+        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - the payload closes it
+        try:
+            diff_bsdiff(old, new, file.fileno())
+            return Payload.spooled(file)
+        except BaseException:
+            file.close()
+            raise
 
     def decoder(self, size: int, *, source: Source | None = None, window: int = WINDOW) -> Decoder:
         if source is None:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-from otastream.engines import ENGINES
+from otastream.engines import ENGINES, Payload
 from otastream.errors import Code, error
 from otastream.model import SIZE_MAX, EngineId
 from otastream.native import WINDOW, Buffer, Source
@@ -165,9 +165,9 @@ def decode(patch: Patch, source: Source, *, window: int = WINDOW) -> Iterator[me
 class _Reader:
     """A payload of ours, which is known to be right, number by number."""
 
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._chunk = b""
+    def __init__(self, payload: Payload) -> None:
+        self._chunks = payload.chunks()
+        self._chunk: bytes = b""
         self._at = 0
 
     def more(self) -> bool:
@@ -175,7 +175,7 @@ class _Reader:
             chunk = next(self._chunks, None)
             if chunk is None:
                 return False
-            self._chunk, self._at = chunk, 0
+            self._chunk, self._at = bytes(chunk), 0
         return True
 
     def number(self) -> int:
@@ -220,7 +220,7 @@ class _Packer:
         return size
 
 
-def _unpack(payload: Iterator[bytes], control: _Packer, diff: _Packer, extra: _Packer) -> None:
+def _unpack(payload: Payload, control: _Packer, diff: _Packer, extra: _Packer) -> None:
     """Split a payload into the three blocks. Our seek comes before the bytes, theirs after them."""
     reader = _Reader(payload)
     add = literals = 0
@@ -248,10 +248,8 @@ def encode(old: Buffer, new: Buffer, out: BinaryIO, *, folder: str | None = None
     """
     blocks = [_Packer(folder) for _ in range(3)]
     try:
-        with tempfile.TemporaryFile(dir=folder) as payload:
-            ENGINES[EngineId.BSDIFF].diff(old, new, payload.fileno())
-            payload.seek(0)
-            _unpack(iter(lambda: payload.read(_PIECE), b""), *blocks)
+        with ENGINES[EngineId.BSDIFF].encode(old, new, folder=folder) as payload:
+            _unpack(payload, *blocks)
         sizes = [block.finish() for block in blocks]
         out.write(MAGIC + _unsigned(sizes[0]) + _unsigned(sizes[1]) + _unsigned(memoryview(new).nbytes))
         for block in blocks:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
-from otastream.errors import Code, error
+from otastream.engines.payload import Payload
 from otastream.model import EngineId
 from otastream.native import WINDOW, Buffer, Decoder, Source
 
@@ -14,14 +12,10 @@ class Full:
     name = "full"
     needs_source = False
 
-    def diff(self, old: Buffer, new: Buffer, fd: int) -> None:
-        del old
-        view = memoryview(new).cast("B")
-        while view:
-            try:
-                view = view[os.write(fd, view) :]
-            except OSError as exc:
-                raise error(Code.OUTPUT, exc.strerror or "") from exc
+    def encode(self, old: Buffer, new: Buffer, *, folder: str | None = None) -> Payload:
+        """The payload is a view of ``new``; old is not looked at."""
+        del old, folder
+        return Payload(new)
 
     def decoder(self, size: int, *, source: Source | None = None, window: int = WINDOW) -> Decoder:
         del source
