@@ -1,0 +1,150 @@
+"""One table for large folder diffs: bytes, time and memory of packing and of applying, for otastream and its peers.
+
+    python -m bench.folder                          every pair, every row
+    python -m bench.folder --pair numpy --rows otastream
+    python -m bench.folder --markdown docs/benchmarks.md --json build/bench.json
+
+All rows of a table come from one run on one machine, one after the other, and each applied result is compared with new: names and
+bytes always; modes and links too for the tools that carry them. Read the ratios, not the seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bench.measure import differences, launcher, total_size
+from bench.tools import ALL, BASELINE, Tool, size_of
+from scripts.corpus import PAIRS, CorpusError, Pair, fetch
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one tool did on one pair; `failed` says why there are no numbers."""
+
+    tool: str
+    note: str
+    size: int = 0
+    pack_seconds: float = 0.0
+    pack_rss: int = 0
+    apply_seconds: float = 0.0
+    apply_rss: int = 0
+    failed: str | None = None
+
+
+def run_row(tool: Tool, pair: Pair, work: Path) -> Row:
+    """Pack and apply once, and compare. Nothing of it stays on disk."""
+    lack = tool.lacks()
+    if lack is not None:
+        return Row(tool.name, tool.note, failed=lack)
+    out, made = work / "package", work / "root" / "config"
+    made.parent.mkdir()
+    if tool.in_place:
+        shutil.copytree(pair.old, made, symlinks=True)
+    try:
+        packed = tool.pack(pair.old, pair.new, out)
+        applied = tool.apply(pair.old, out, made)
+        wrong = differences(pair.new, made, modes=tool.exact)
+    except RuntimeError as problem:
+        return Row(tool.name, tool.note, failed=str(problem))
+    if wrong:
+        return Row(tool.name, tool.note, failed=f"result differs from new: {wrong[0]} and {len(wrong) - 1} more")
+    return Row(
+        tool.name, tool.note, size_of(out), packed.seconds, packed.rss, applied.seconds, applied.rss
+    )
+
+
+def run_pair(pair: Pair, tools: Sequence[Tool]) -> Iterator[Row]:
+    for tool in tools:
+        with tempfile.TemporaryDirectory(prefix="otastream-bench-") as work:
+            row = run_row(tool, pair, Path(work))
+        print(f"{pair.name}: {row.tool}: {row.failed or f'{row.size:,} bytes'}", file=sys.stderr, flush=True)
+        yield row
+
+
+def ratio(value: float, base: float | None) -> str:
+    return f"{value / base:.3f}" if base else "-"
+
+
+def table(rows: Sequence[Row], baseline: str) -> str:
+    """A Markdown table; ratios are against the row named `baseline` (lower is better)."""
+    base = next((r for r in rows if r.tool == baseline and r.failed is None), None)
+    lines = [
+        "| tool | bytes | ratio | pack s | ratio | pack MiB | apply s | apply MiB | how |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+    ]
+    for r in rows:
+        if r.failed is not None:
+            lines.append(f"| {r.tool} | - | - | - | - | - | - | - | not run: {' '.join(r.failed.split())} |")
+            continue
+        lines.append(
+            f"| {r.tool} | {r.size:,} | {ratio(r.size, base and base.size)} | {r.pack_seconds:.1f} "
+            f"| {ratio(r.pack_seconds, base and base.pack_seconds)} | {r.pack_rss / 2**20:.0f} "
+            f"| {r.apply_seconds:.1f} | {r.apply_rss / 2**20:.0f} | {r.note} |"
+        )
+    return "\n".join(lines)
+
+
+def section(pair: Pair, rows: Sequence[Row], baseline: str) -> str:
+    count = sum(1 for p in pair.new.rglob("*") if p.is_file())
+    return (
+        f"## {pair.name}\n\n{pair.what}: {count:,} files, {total_size(pair.new):,} bytes.\n\n{table(rows, baseline)}\n"
+    )
+
+
+INTRO = """# Benchmarks: large folder diffs
+
+Written by `make bench` in one run on {machine}. Seconds depend on the machine; the ratios (against `{baseline}`, lower is better) are
+what to read. MiB is the peak resident size of the largest process. Every result was compared with new: names and bytes for
+all, modes and links too for otastream and the tar rows. hdiffz and the bsdiff4 loop carry neither modes nor links.
+Tar rows include making the tars. otastream applies in place and syncs every file; the others write a second folder and sync nothing.
+"""
+
+
+def machine() -> str:
+    return f"{os.cpu_count()} {platform.machine()} cores, Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pair", action="append", choices=list(PAIRS), help="only this pair (may be repeated)")
+    parser.add_argument("--rows", default="", help="only rows whose name contains this; the baseline always runs")
+    parser.add_argument("--baseline", default=BASELINE, choices=[t.name for t in ALL])
+    parser.add_argument("--markdown", type=Path, help="write the page here as well")
+    parser.add_argument("--json", type=Path, help="write the numbers here")
+    options = parser.parse_args(argv)
+    tools = [t for t in ALL if options.rows in t.name or t.name == options.baseline]
+    launcher()
+    page = [INTRO.format(machine=machine(), baseline=options.baseline)]
+    numbers: dict[str, list[dict[str, object]]] = {}
+    failed = 0
+    for name in options.pair or PAIRS:
+        try:
+            pair = fetch(name)
+        except CorpusError as problem:
+            print(f"{name}: skipped: {problem}", file=sys.stderr)
+            failed = 1
+            continue
+        rows = list(run_pair(pair, tools))
+        failed |= any(r.failed and r.tool.startswith("otastream") for r in rows)
+        page.append(section(pair, rows, options.baseline))
+        numbers[name] = [asdict(r) for r in rows]
+        print(f"\n{page[-1]}", flush=True)
+    if options.markdown:
+        options.markdown.write_text("\n".join(page))
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps({"machine": machine(), "pairs": numbers}, indent=1) + "\n")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

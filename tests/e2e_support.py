@@ -1,0 +1,119 @@
+"""What the end-to-end tests share: the command as a user runs it, a board's folder before and after, and its exact state."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.measure import walk
+
+OTASTREAM: Sequence[str] = (sys.executable, "-m", "otastream")
+
+
+def otastream(*args: str | Path, stdin: bytes | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
+    """Run the command line in a process of its own; nothing is checked."""
+    return subprocess.run([*OTASTREAM, *args], input=stdin or b"", capture_output=True, cwd=cwd, check=False)
+
+
+def succeed(*args: str | Path, stdin: bytes | None = None) -> str:
+    """Run it, demand exit code 0, return stdout."""
+    done = otastream(*args, stdin=stdin)
+    assert done.returncode == 0, done.stderr.decode(errors="replace")
+    return done.stdout.decode()
+
+
+def state(top: Path) -> dict[bytes, tuple[object, ...]]:
+    """Everything about a folder that an update could change, except times: kind, mode, owner, content, link text."""
+    found: dict[bytes, tuple[object, ...]] = {}
+    for name, s in walk(top):
+        path = os.fsencode(top) + b"/" + name
+        content: bytes = b""
+        if stat.S_ISREG(s.st_mode):
+            with open(path, "rb") as file:
+                content = hashlib.file_digest(file, "sha256").digest()
+        elif stat.S_ISLNK(s.st_mode):
+            content = os.readlink(path)
+        found[name] = (stat.S_IFMT(s.st_mode), stat.S_IMODE(s.st_mode), s.st_uid, s.st_gid, content)
+    return found
+
+
+def write(path: Path, content: bytes, mode: int = 0o644) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    path.chmod(mode)
+
+
+def edited(content: bytes, seed: int) -> bytes:
+    """Content as a new build would have it: some bytes differ, a piece is gone, a piece is new."""
+    rng = random.Random(seed)
+    made = bytearray(content)
+    for _ in range(max(1, len(made) // 512)):
+        made[rng.randrange(len(made))] ^= rng.randrange(1, 256)
+    cut = rng.randrange(len(made))
+    return bytes(made[:cut] + rng.randbytes(len(made) // 50) + made[cut + len(made) // 100 :])
+
+
+def make_pair(folder: Path, *, seed: int = 1, count: int = 12, size: int = 20_000) -> tuple[Path, Path]:
+    """old and new folders with one of everything that can change between two releases."""
+    rng = random.Random(seed)
+    old, new = folder / "old", folder / "new"
+    for side in (old, new):
+        side.mkdir(parents=True)
+        write(side / "same.conf", b"unchanged\n")
+        write(side / "bin/same", b"#!/bin/sh\n", 0o755)
+        (side / "empty-folder").mkdir()
+        write(side / "empty-file", b"")
+    for i in range(count):
+        content = rng.randbytes(rng.randrange(size // 2, size))
+        write(old / f"lib/lib{i}.so", content, 0o755)
+        write(new / f"lib/lib{i}.so", edited(content, i), 0o755)
+    moved = rng.randbytes(size)
+    write(old / "old-place/moved", moved)
+    write(new / "new-place/moved", moved)
+    write(old / "deleted/file", b"gone")
+    write(new / "added/deep/file", rng.randbytes(size), 0o600)
+    write(old / "mode", b"mode only", 0o644)
+    write(new / "mode", b"mode only", 0o755)
+    for side, text in ((old, "lib/lib0.so"), (new, "lib/lib1.so")):
+        (side / "link").symlink_to(text)
+        (side / "dangling").symlink_to("nowhere/at all")
+    write(old / "becomes-folder", b"a file")
+    write(new / "becomes-folder/inside", b"now in a folder")
+    write(old / "becomes-file/inside", b"in a folder")
+    write(new / "becomes-file", b"now a file")
+    write(old / "becomes-link", b"a file")
+    (new / "becomes-link").symlink_to("same.conf")
+    write(new / "hard/one", b"two names" * 100)
+    (new / "hard/two").hardlink_to(new / "hard/one")
+    for side in (old, new):
+        for name in (b"with space", b"with\nnewline", b"\xff\xfe not UTF-8", b"n" * 255, b"-dash", b"quote'\""):
+            path = os.fsencode(side / "odd") + b"/" + name
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as file:
+                file.write(side.name.encode() + name)
+    return old, new
+
+
+def board(folder: Path, old: Path) -> Path:
+    """A root with `old` at /config and something beside it that no update may touch."""
+    root = folder / "root"
+    shutil.copytree(old, root / "config", symlinks=True)
+    write(root / "etc/keep", b"not part of the update")
+    (root / "tmp").mkdir()
+    return root
+
+
+def pack(old: Path, new: Path, out: Path, *options: str) -> Path:
+    succeed("pack", old, new, "--dest", "/config", *options, "-o", out)
+    return out
+
+
+def apply_args(package: Path | str, root: Path, *options: str) -> list[str | Path]:
+    return ["apply", package, "--root", root, "-t", root / "tmp", *options]
