@@ -226,14 +226,19 @@ int ota_tree_make_dir(void *ctx, const struct ota_path *path, const struct ota_m
 
 /* ---- removing -------------------------------------------------------------------------------------------------- */
 
-/* Take away what a cut run left in a folder that is to go. Best effort: if it fails, the folder counts as not empty. */
-static void drop_leftover_in(const struct ota_place *at)
+/* Take away what a cut run left in a folder that is to go. No such folder, or nothing left in it: fine. */
+static int drop_leftover_in(struct ota_posix *p, const struct ota_place *at)
 {
+    int status = 0;
     int fd = ota_fd_open(at->dir, at->name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0);
-    if (fd >= 0) {
-        (void)unlinkat(fd, OTA_STAGE_NAME, 0);
-        (void)ota_fd_close(&fd);
+    if (fd < 0) {
+        return errno == ENOENT || errno == ENOTDIR ? 0 : ota_posix_fail(p, errno);
     }
+    if (unlinkat(fd, OTA_STAGE_NAME, 0) != 0 && errno != ENOENT && errno != EISDIR) {
+        status = ota_posix_fail(p, errno);
+    }
+    (void)ota_fd_close(&fd);
+    return status;
 }
 
 int ota_tree_remove(void *ctx, const struct ota_path *path, int dir)
@@ -245,9 +250,11 @@ int ota_tree_remove(void *ctx, const struct ota_path *path, int dir)
         return is_absent(p, status) ? 0 : status;
     }
     if (dir) {
-        drop_leftover_in(&at);
+        status = drop_leftover_in(p, &at);
     }
-    if (unlinkat(at.dir, at.name, dir ? AT_REMOVEDIR : 0) == 0) {
+    if (status != 0) {
+        /* told below */
+    } else if (unlinkat(at.dir, at.name, dir ? AT_REMOVEDIR : 0) == 0) {
         status = ota_dir_sync(p, at.dir);
     } else if (dir && (errno == ENOTEMPTY || errno == EEXIST)) {
         status = 1;

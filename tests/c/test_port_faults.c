@@ -1,0 +1,531 @@
+// links: port core
+/* Every system call that the Linux port makes while it changes something, failed or cut once: whatever happens, the
+ * target is old or new, and doing it again ends in new without leftovers.
+ *
+ * The functions of libc are replaced by ones of this program, which count and then make the real system call. Syncs
+ * are counted and logged but not made: what is on the disk after a real power cut depends on their order, which
+ * test_order holds against what it must be. */
+#include <stdarg.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+
+#include "check.h"
+#include "port_folder.h"
+
+/* ---- the replaced functions ------------------------------------------------------------------------------------ */
+
+enum fault { NO_FAULT, FAIL, CUT, INTERRUPT, SHORT };
+
+static struct {
+    enum fault fault;
+    int error; /* errno of FAIL */
+    int at;    /* at which call, from 1 */
+    int count; /* calls so far; they count only while armed */
+    int armed;
+    char log[256]; /* one letter per call */
+    size_t log_len;
+} sim;
+
+#define CUT_CODE 77
+
+/* One call more. Non-zero: it fails, errno is set. */
+static int step(char letter, int can_interrupt)
+{
+    if (!sim.armed) {
+        return 0;
+    }
+    if (letter != 'o' && sim.log_len + 1 < sizeof(sim.log)) { /* opening changes nothing: not in the log */
+        sim.log[sim.log_len++] = letter;
+    }
+    sim.count++;
+    if (sim.count != sim.at) {
+        return 0;
+    }
+    if (sim.fault == CUT) {
+        _exit(CUT_CODE);
+    }
+    if (sim.fault == FAIL) {
+        errno = sim.error;
+        return 1;
+    }
+    if (sim.fault == INTERRUPT && can_interrupt) {
+        errno = EINTR;
+        return 1;
+    }
+    return 0;
+}
+
+int openat(int dir, const char *name, int flags, ...)
+{
+    unsigned mode = 0;
+    if ((flags & O_CREAT) != 0) {
+        va_list ap;
+        va_start(ap, flags);
+        mode = va_arg(ap, unsigned);
+        va_end(ap);
+    }
+    return step((flags & O_CREAT) != 0 ? 'C' : 'o', 1) ? -1 : (int)syscall(SYS_openat, dir, name, flags, mode);
+}
+
+/* What openat is called where off_t is widened by _FILE_OFFSET_BITS. */
+int openat64(int dir, const char *name, int flags, ...)
+{
+    unsigned mode = 0;
+    if ((flags & O_CREAT) != 0) {
+        va_list ap;
+        va_start(ap, flags);
+        mode = va_arg(ap, unsigned);
+        va_end(ap);
+    }
+    return openat(dir, name, flags, mode);
+}
+
+ssize_t write(int fd, const void *buf, size_t len)
+{
+    if (step('w', 1)) {
+        return -1;
+    }
+    if (sim.armed && sim.fault == SHORT && len > 1) {
+        len = 1;
+    }
+    return syscall(SYS_write, fd, buf, len);
+}
+
+static int sync_step(int fd)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 && step(S_ISDIR(st.st_mode) ? 'D' : 'F', 1) ? -1 : 0;
+}
+
+int fsync(int fd)
+{
+    return sync_step(fd);
+}
+
+int fdatasync(int fd)
+{
+    return sync_step(fd);
+}
+
+int syncfs(int fd)
+{
+    (void)fd;
+    return step('o', 0) ? -1 : 0; /* makes durable what was there before: not a part of what is done now */
+}
+
+int renameat(int from_dir, const char *from, int to_dir, const char *to)
+{
+    return step('R', 0) ? -1 : (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, 0);
+}
+
+int unlinkat(int dir, const char *name, int flags)
+{
+    return step('U', 0) ? -1 : (int)syscall(SYS_unlinkat, dir, name, flags);
+}
+
+int mkdirat(int dir, const char *name, mode_t mode)
+{
+    return step('K', 0) ? -1 : (int)syscall(SYS_mkdirat, dir, name, mode);
+}
+
+int linkat(int from_dir, const char *from, int to_dir, const char *to, int flags)
+{
+    return step('L', 0) ? -1 : (int)syscall(SYS_linkat, from_dir, from, to_dir, to, flags);
+}
+
+int symlinkat(const char *text, int dir, const char *name)
+{
+    return step('S', 0) ? -1 : (int)syscall(SYS_symlinkat, text, dir, name);
+}
+
+int fchmod(int fd, mode_t mode)
+{
+    return step('M', 0) ? -1 : (int)syscall(SYS_fchmod, fd, mode);
+}
+
+int fchown(int fd, uid_t uid, gid_t gid)
+{
+    return step('O', 0) ? -1 : (int)syscall(SYS_fchown, fd, uid, gid);
+}
+
+int fsetxattr(int fd, const char *name, const void *value, size_t size, int flags)
+{
+    return step('X', 0) ? -1 : (int)syscall(SYS_fsetxattr, fd, name, value, size, flags);
+}
+
+/* ---- what is done, and what may come out ----------------------------------------------------------------------- */
+
+static const uint64_t image_digest = 0x1122334455667788u;
+static const char *const image_file = "tmp/otastream-1122334455667788.img";
+
+struct scenario {
+    const char *name;
+    void (*prepare)(struct folder *f);
+    int (*act)(struct folder *f);
+    int (*is_old)(struct folder *f);
+    int (*is_new)(struct folder *f);
+    const char *order; /* of the calls that change something, without a fault */
+};
+
+static int mode_is(const struct folder *f, const char *rel, unsigned mode)
+{
+    return (lstat_of(f, rel).st_mode & 07777) == mode;
+}
+
+static int link_is(const struct folder *f, const char *rel, const char *text)
+{
+    char buf[256];
+    ssize_t n = readlink(host(f, rel), buf, sizeof(buf));
+    return n == (ssize_t)strlen(text) && memcmp(buf, text, (size_t)n) == 0;
+}
+
+static void old_file(struct folder *f)
+{
+    put_dir(f, "root/d");
+    put(f, "root/d/f", "the old content");
+    must(chmod(host(f, "root/d/f"), 0640) == 0, "chmod");
+}
+
+static int replace_file(struct folder *f)
+{
+    struct ota_meta m = with_mode(0755);
+    return stage(f, at("d/f"), "new", &m);
+}
+
+static int file_is_old(struct folder *f)
+{
+    return holds(f, "root/d/f", "the old content") && mode_is(f, "root/d/f", 0640);
+}
+
+static int file_is_new(struct folder *f)
+{
+    return holds(f, "root/d/f", "new") && mode_is(f, "root/d/f", 0755);
+}
+
+/* with a leftover of a cut before, owner and xattrs (as root, on a file system that has them) */
+static void old_file_leftover(struct folder *f)
+{
+    old_file(f);
+    put(f, "root/d/.otastream-new", "half");
+}
+
+static int replace_all_meta(struct folder *f)
+{
+    static const uint8_t xattrs[] = {0x81, 0x82, 0x46, 'u', 's', 'e', 'r', '.', 'a', 0x41, '1'};
+    struct ota_meta m = with_mode(0755);
+    m.set |= OTA_META_OWNER | OTA_META_XATTRS;
+    m.uid = 5;
+    m.gid = 6;
+    m.xattrs = xattrs;
+    m.xattrs_len = sizeof(xattrs);
+    return stage(f, at("d/f"), "new", &m);
+}
+
+static int all_meta_is_new(struct folder *f)
+{
+    char value[4];
+    return file_is_new(f) && lstat_of(f, "root/d/f").st_uid == 5 &&
+           getxattr(host(f, "root/d/f"), "user.a", value, sizeof(value)) == 1;
+}
+
+static void no_file(struct folder *f)
+{
+    put_dir(f, "root/d");
+}
+
+static int nothing_there(struct folder *f)
+{
+    return holds(f, "root/d/f", NULL);
+}
+
+static void old_link(struct folder *f)
+{
+    put_dir(f, "root/d");
+    put_link(f, "root/d/f", "old/text");
+}
+
+static int replace_link(struct folder *f)
+{
+    struct ota_path p = at("d/f");
+    return f->port.symlink(f->port.ctx, &p, "new/text", 8, NULL);
+}
+
+static int link_is_old(struct folder *f)
+{
+    return link_is(f, "root/d/f", "old/text");
+}
+
+static int link_is_new(struct folder *f)
+{
+    return link_is(f, "root/d/f", "new/text");
+}
+
+static void file_and_other(struct folder *f)
+{
+    old_file(f);
+    put(f, "root/other", "other");
+}
+
+static int make_hard(struct folder *f)
+{
+    struct ota_path p = at("d/f");
+    struct ota_path to = at("other");
+    return f->port.hard_link(f->port.ctx, &p, &to);
+}
+
+static int hard_is_new(struct folder *f)
+{
+    return holds(f, "root/d/f", "other") && holds(f, "root/other", "other") &&
+           lstat_of(f, "root/d/f").st_ino == lstat_of(f, "root/other").st_ino &&
+           lstat_of(f, "root/other").st_nlink == 2;
+}
+
+static int hard_is_old(struct folder *f)
+{
+    return file_is_old(f) && holds(f, "root/other", "other");
+}
+
+/* as the executor does: what is moved already stays */
+static int move(struct folder *f)
+{
+    struct ota_path p = at("d/f");
+    struct ota_path from = at("other");
+    int status;
+    if (stat_of(f, from, &status).type == OTA_ABSENT) {
+        return status;
+    }
+    return f->port.rename(f->port.ctx, &from, &p);
+}
+
+static int moved(struct folder *f)
+{
+    return holds(f, "root/d/f", "other") && holds(f, "root/other", NULL);
+}
+
+static void two_names(struct folder *f)
+{
+    put_dir(f, "root/d");
+    put(f, "root/other", "other");
+    must(link(host(f, "root/other"), host(f, "root/d/f")) == 0, "link");
+}
+
+static int both_names(struct folder *f)
+{
+    return holds(f, "root/d/f", "other") && holds(f, "root/other", "other");
+}
+
+static int make_folder(struct folder *f)
+{
+    struct ota_path p = at("d/f");
+    struct ota_meta m = with_mode(0755);
+    return f->port.make_dir(f->port.ctx, &p, &m);
+}
+
+/* before it is complete a folder may be there with fewer rights, but not with more */
+static int folder_is_old(struct folder *f)
+{
+    return nothing_there(f) || mode_is(f, "root/d/f", 0700);
+}
+
+static int folder_is_new(struct folder *f)
+{
+    return S_ISDIR(lstat_of(f, "root/d/f").st_mode) && mode_is(f, "root/d/f", 0755);
+}
+
+static int remove_file(struct folder *f)
+{
+    struct ota_path p = at("d/f");
+    return f->port.remove(f->port.ctx, &p, 0);
+}
+
+static void old_folder(struct folder *f)
+{
+    put_dir(f, "root/d");
+    put_dir(f, "root/d/f");
+    put(f, "root/d/f/.otastream-new", "half");
+}
+
+static int remove_folder(struct folder *f)
+{
+    struct ota_path p = at("d/f");
+    return f->port.remove(f->port.ctx, &p, 1);
+}
+
+static int is_folder(struct folder *f)
+{
+    return S_ISDIR(lstat_of(f, "root/d/f").st_mode) != 0;
+}
+
+static int set_file_meta(struct folder *f)
+{
+    struct ota_path p = at("d/f");
+    struct ota_meta m = with_mode(0755);
+    return f->port.set_meta(f->port.ctx, &p, &m);
+}
+
+static int meta_is_new(struct folder *f)
+{
+    return holds(f, "root/d/f", "the old content") && mode_is(f, "root/d/f", 0755);
+}
+
+static int build_image(struct folder *f)
+{
+    struct ota_port *o = &f->port;
+    int status = o->image_begin(o->ctx, image_digest, 5);
+    if (status == 0) {
+        status = o->image_write(o->ctx, (const uint8_t *)"image", 5);
+    }
+    return status == 0 ? o->image_commit(o->ctx) : status;
+}
+
+static int image_is_old(struct folder *f)
+{
+    return holds(f, image_file, NULL);
+}
+
+static int image_is_new(struct folder *f)
+{
+    return holds(f, image_file, "image") && holds(f, "tmp/otastream-image.part", NULL);
+}
+
+static const struct scenario scenarios[] = {
+    {"replace a file", old_file, replace_file, file_is_old, file_is_new, "UCwMFRD"},
+    {"a new file", no_file, replace_file, nothing_there, file_is_new, "UCwMFRD"},
+    {"replace a file, with owner and xattrs", old_file_leftover, replace_all_meta, file_is_old, all_meta_is_new,
+     "UCwOXMFRD"},
+    {"replace a link", old_link, replace_link, link_is_old, link_is_new, "USRD"},
+    {"hard link", file_and_other, make_hard, hard_is_old, hard_is_new, "ULRD"},
+    {"move", file_and_other, move, hard_is_old, moved, "RDD"},
+    {"move between two names of one file", two_names, move, both_names, moved, "UDD"},
+    {"make a folder", no_file, make_folder, folder_is_old, folder_is_new, "KMDD"},
+    {"remove a file", old_file, remove_file, file_is_old, nothing_there, "UD"},
+    {"remove a folder", old_folder, remove_folder, is_folder, nothing_there, "UUD"},
+    {"set meta data", old_file, set_file_meta, file_is_old, meta_is_new, "MF"},
+    {"build an image", no_file, build_image, image_is_old, image_is_new, "UCwFRD"},
+};
+
+/* ---- walking --------------------------------------------------------------------------------------------------- */
+
+#define CHILD_FAILED 1
+#define CHILD_REACHED 2
+#define CHILD_INIT 4
+
+/* Do it in a child with one fault. Gives the child's exit code. */
+static int act_with_fault(struct folder *f, const struct scenario *s, enum fault fault, int error, int n)
+{
+    int wait_status = -1;
+    pid_t pid = fork();
+    if (pid == 0) {
+        int status;
+        if (folder_init_port(f, f->root) != 0) {
+            _exit(CHILD_INIT);
+        }
+        sim.fault = fault;
+        sim.error = error;
+        sim.at = n;
+        sim.count = 0;
+        sim.armed = 1;
+        status = s->act(f);
+        sim.armed = 0;
+        if (status == 0 || fault != FAIL || sim.count < n || f->port.last_error(f->port.ctx) == error) {
+            _exit((status != 0 ? CHILD_FAILED : 0) | (sim.count >= n ? CHILD_REACHED : 0));
+        }
+        _exit(CHILD_INIT); /* it failed for another reason than the fault */
+    }
+    must(pid > 0 && waitpid(pid, &wait_status, 0) == pid, "waitpid");
+    return WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1;
+}
+
+/* One fault, then the same again without. 0 when the scenario has fewer than n calls. */
+static int one_fault(const struct scenario *s, enum fault fault, int error, int n)
+{
+    static char name[128];
+    struct folder f;
+    int code;
+    snprintf(name, sizeof(name), "%s, fault %d (errno %d) at call %d", s->name, (int)fault, error, n);
+    check_case = name;
+    folder_open(&f);
+    s->prepare(&f);
+    ota_posix_close(f.workspace);
+    code = act_with_fault(&f, s, fault, error, n);
+    if (fault == CUT) {
+        CHECK(code == CUT_CODE || code == 0);
+    } else if (fault == FAIL) {
+        CHECK(code == CHILD_REACHED || code == (CHILD_REACHED | CHILD_FAILED) || code == 0);
+    } else {
+        CHECK(code == CHILD_REACHED || code == 0); /* an interrupted call is made again, a short one goes on */
+    }
+    CHECK(s->is_old(&f) || s->is_new(&f));
+    if (code == 0 || code == CHILD_REACHED) {
+        CHECK(s->is_new(&f)); /* success is only said when it is done */
+    }
+    must(folder_init_port(&f, f.root) == 0, "init");
+    CHECK_INT(s->act(&f), 0);
+    CHECK(s->is_new(&f));
+    CHECK(no_leftover(&f, "root"));
+    CHECK(no_leftover(&f, "root/d"));
+    folder_close(&f);
+    return code != 0;
+}
+
+static int can_run(const struct scenario *s)
+{
+    struct folder f;
+    int ok;
+    if (s->act != replace_all_meta) {
+        return 1;
+    }
+    folder_open(&f);
+    put(&f, "root/f", "x");
+    ok = geteuid() == 0 && setxattr(host(&f, "root/f"), "user.a", "1", 1, 0) == 0;
+    folder_close(&f);
+    if (!ok) {
+        printf("skipped: %s (needs root and extended attributes)\n", s->name);
+    }
+    return ok;
+}
+
+/* What is durable after a power cut depends on this: content and meta data before the rename, the folder after it. */
+static void test_order(const struct scenario *s)
+{
+    struct folder f;
+    check_case = s->name;
+    folder_open(&f);
+    s->prepare(&f);
+    memset(&sim, 0, sizeof(sim));
+    sim.armed = 1;
+    CHECK_INT(s->act(&f), 0);
+    sim.armed = 0;
+    CHECK(s->is_new(&f) && !s->is_old(&f));
+    CHECK(strcmp(sim.log, s->order) == 0);
+    if (strcmp(sim.log, s->order) != 0) {
+        fprintf(stderr, "    made: %s, must be: %s\n", sim.log, s->order);
+    }
+    memset(&sim, 0, sizeof(sim));
+    folder_close(&f);
+}
+
+int main(void)
+{
+    static const struct {
+        enum fault fault;
+        int error;
+    } faults[] = {{FAIL, EIO}, {FAIL, ENOSPC}, {CUT, 0}, {INTERRUPT, 0}, {SHORT, 0}};
+    size_t i;
+    size_t k;
+    for (i = 0; i < sizeof(scenarios) / sizeof(scenarios[0]); i++) {
+        if (!can_run(&scenarios[i])) {
+            continue;
+        }
+        test_order(&scenarios[i]);
+        for (k = 0; k < sizeof(faults) / sizeof(faults[0]); k++) {
+            int n = 1;
+            while (one_fault(&scenarios[i], faults[k].fault, faults[k].error, n) && faults[k].fault != SHORT) {
+                n++;
+            }
+            CHECK(n > 4 || faults[k].fault == SHORT); /* the walk has walked */
+        }
+    }
+    return check_done();
+}
