@@ -223,18 +223,21 @@ class DiffStats:
 class _Sorter:
     """libdivsufsort, loaded: C function pointers and, where it was built with OpenMP, its thread limit."""
 
-    def __init__(self, narrow: ctypes.CDLL, wide: ctypes.CDLL | None) -> None:
-        self._keep = (narrow, wide)
+    def __init__(self, narrow: ctypes.CDLL | None, wide: ctypes.CDLL | None) -> None:
+        self.narrow, self.wide = narrow, wide
         self.struct = ffi.new("struct ota_sorter *")
-        self.struct.sort32 = _address("int32_t(*)(const uint8_t *, int32_t *, int32_t)", narrow.divsufsort)
+        if narrow is not None:
+            self.struct.sort32 = _address("int32_t(*)(const uint8_t *, int32_t *, int32_t)", narrow.divsufsort)
         if wide is not None:
             self.struct.sort64 = _address("int32_t(*)(const uint8_t *, int64_t *, int64_t)", wide.divsufsort64)
-        self._set_threads = getattr(narrow, "omp_set_num_threads", None)
+        self._limits = [
+            library.omp_set_num_threads for library in (narrow, wide) if hasattr(library, "omp_set_num_threads")
+        ]
 
     def single_threaded(self) -> None:
         """Keep the sort on the calling thread: the packer runs its own threads, one per file."""
-        if self._set_threads is not None:
-            self._set_threads(1)
+        for limit in self._limits:
+            limit(1)
 
 
 def _address(kind: str, function: object) -> Any:

@@ -1,0 +1,154 @@
+"""engines: what is encoded decodes to new, in any split; the payload type."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from otastream.engines import ENGINES, Payload, load
+from otastream.engines.payload import SMALL
+from otastream.errors import Code, OtaError
+from otastream.model import EngineId
+from otastream.native import BytesSource
+
+
+def encode(engine: EngineId, old: bytes, new: bytes) -> bytes:
+    with ENGINES[engine].encode(old, new) as payload:
+        made = b"".join(payload.chunks())
+        assert len(made) == payload.size
+        return made
+
+
+def decode(engine: EngineId, old: bytes, payload: bytes, size: int, piece: int) -> bytes:
+    decoder = ENGINES[engine].decoder(size, source=BytesSource(old), window=512)
+    out = bytearray()
+    for start in range(0, len(payload), piece):
+        for view in decoder.feed(payload[start : start + piece]):
+            out += view
+    decoder.finish()
+    return bytes(out)
+
+
+# New content as real files have it: pieces of old, some of them with a few bytes changed, and bytes of its own.
+_alphabet = st.sampled_from(b"\0\1ab")
+_content = st.one_of(st.binary(max_size=300), st.lists(_alphabet, max_size=300).map(bytes))
+
+
+@st.composite
+def pairs(draw: st.DrawFn) -> tuple[bytes, bytes]:
+    old = draw(_content) * draw(st.integers(1, 4))
+    new = bytearray()
+    for _ in range(draw(st.integers(0, 5))):
+        start = draw(st.integers(0, len(old)))
+        piece = bytearray(old[start : draw(st.integers(start, len(old)))])
+        for place in draw(st.lists(st.integers(0, 400), max_size=4)):
+            if place < len(piece):
+                piece[place] ^= draw(st.integers(1, 255))
+        new += piece + draw(_content)
+    return old, bytes(new)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@given(pair=pairs(), piece=st.sampled_from([1, 3, 64, 10_000]))
+@example(pair=(b"", b""), piece=1)
+@example(pair=(b"", b"new"), piece=1)
+@example(pair=(b"old", b""), piece=1)
+@example(pair=(b"a", b"a"), piece=1)
+@example(pair=(b"a", b"b"), piece=1)
+@example(pair=(b"\xff" * 600, b"\xff" * 599 + b"\xfe"), piece=1)
+def test_round_trip(engine: EngineId, pair: tuple[bytes, bytes], piece: int) -> None:
+    old, new = pair
+    payload = encode(engine, old, new)
+    assert decode(engine, old, payload, len(new), piece) == new
+    assert encode(engine, old, new) == payload
+
+
+def test_round_trip_of_large_content() -> None:
+    """Runs longer than every buffer; a move; a tail that ends with old."""
+    old = os.urandom(700_000)
+    new = old[300_000:600_000] + os.urandom(200_000) + old[:300_000] + b"!" + old[300_001:]
+    payload = encode(EngineId.BSDIFF, old, new)
+    assert 200_000 < len(payload) < 200_100
+    assert decode(EngineId.BSDIFF, old, payload, len(new), 1 << 16) == new
+
+
+def test_what_is_the_same_costs_next_to_nothing() -> None:
+    old = os.urandom(100_000)
+    assert len(encode(EngineId.BSDIFF, old, old)) < 16
+    assert len(encode(EngineId.BSDIFF, old, old[:50_000] + b"inserted" + old[50_000:])) < 40
+    assert len(encode(EngineId.BSDIFF, old, old[:50_000] + old[50_100:])) < 40
+
+
+@given(junk=st.binary(min_size=1, max_size=60), size=st.integers(0, 200))
+def test_junk_never_does_worse_than_an_error(junk: bytes, size: int) -> None:
+    made = b""
+    code = None
+    try:
+        made = decode(EngineId.BSDIFF, bytes(100), junk, size, 7)
+    except OtaError as exc:
+        code = exc.code
+    assert code is Code.DELTA or (code is None and len(made) == size)
+
+
+def test_bsdiff_needs_a_source() -> None:
+    with pytest.raises(OtaError) as caught:
+        ENGINES[EngineId.BSDIFF].decoder(1)
+    assert caught.value.code is Code.USAGE
+
+
+def test_table_is_complete() -> None:
+    assert set(ENGINES) == set(EngineId)
+    assert all(ENGINES[key].id == key for key in ENGINES)
+    assert [engine.needs_source for engine in ENGINES.values()] == [False, True]
+
+
+# ---- payloads --------------------------------------------------------------------------------------------------
+
+
+def _open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.parametrize("size", [0, 1, SMALL, SMALL + 1, 3 * SMALL])
+def test_payload_in_memory_or_in_a_file(size: int, tmp_path: Path) -> None:
+    content = os.urandom(size)
+    before = _open_files()
+    file = (tmp_path / "spool").open("w+b", buffering=0)
+    file.write(content)
+    with Payload.spooled(file) as payload:
+        assert _open_files() == before + (size > SMALL)
+        assert payload.size == size
+        for limit in (1000, SMALL, 10 * SMALL):
+            pieces = list(payload.chunks(limit))
+            assert all(0 < len(piece) <= limit for piece in pieces)
+            assert b"".join(pieces) == content
+    assert _open_files() == before
+
+
+def test_payload_is_one_or_the_other(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="either"):
+        Payload()
+    with (tmp_path / "x").open("w+b") as file, pytest.raises(ValueError, match="either"):
+        Payload(b"", file=file)
+
+
+@pytest.mark.parametrize("size", [0, 1, 100_000])
+def test_load_is_a_copy(size: int, tmp_path: Path) -> None:
+    content = os.urandom(size)
+    (tmp_path / "file").write_bytes(content)
+    with (tmp_path / "file").open("rb") as file:
+        loaded = load(file.fileno(), size)
+        os.truncate(tmp_path / "file", 0)  # a mapping of the file would end the process here
+        assert bytes(memoryview(loaded)) == content
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_load_refuses_another_size(size: int, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"abc")
+    with (tmp_path / "file").open("rb") as file, pytest.raises(OtaError) as caught:
+        load(file.fileno(), size)
+    assert caught.value.code is Code.CHANGED
