@@ -142,8 +142,7 @@ static int character_open(struct ota_posix *p, enum ota_slot slot, const struct 
     return status;
 }
 
-int ota_block_node_open(void *ctx, enum ota_slot slot, const char *name, size_t len, int write,
-                        struct ota_flash *flash)
+int ota_block_node_open(void *ctx, enum ota_slot slot, const char *name, size_t len, int write, struct ota_flash *flash)
 {
     struct ota_posix *p = ctx;
     struct ota_place at;

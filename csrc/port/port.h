@@ -55,19 +55,19 @@ struct ota_posix {
     int script_fd; /* script being spooled, -1: none */
     enum ota_script_when script_open;
     int script_spooled[3]; /* by enum ota_script_when: 1 = complete, -1 = there, not complete */
-    int ubi_fd;        /* ubi.c: volume being updated, -1: none */
-    uint64_t ubi_left; /* ubi.c: bytes still to be written */
+    int ubi_fd;            /* ubi.c: volume being updated, -1: none */
+    uint64_t ubi_left;     /* ubi.c: bytes still to be written */
 
-    uint64_t synced_fs[OTA_POSIX_FS]; /* st_dev of file systems synced by this run, see ota_fs_settle */
+    uint64_t synced_fs[OTA_POSIX_FS]; /* st_dev of file systems this run has synced, see settle in path.c */
     uint32_t synced_count;
 
     int (*tick)(void *ctx, const struct ota_report *report);
     void *tick_ctx;
     const struct ota_report *report; /* what the executor last handed to tick; scripts tick on with it */
 
-    char root_env[9 + OTA_POSIX_TEXT];  /* "OTA_ROOT=" and the absolute path */
-    char tmp_env[8 + OTA_POSIX_TEXT];   /* "OTA_TMP=" and the absolute path */
-    char status_env[16];                /* "OTA_STATUS=-1" */
+    char root_env[9 + OTA_POSIX_TEXT]; /* "OTA_ROOT=" and the absolute path */
+    char tmp_env[8 + OTA_POSIX_TEXT];  /* "OTA_TMP=" and the absolute path */
+    char status_env[16];               /* "OTA_STATUS=-1" */
     char shell[OTA_POSIX_TEXT];
     char script_path[OTA_POSIX_TEXT + 32];
     union {
@@ -128,8 +128,7 @@ void ota_tree_stage_abort(void *ctx);
 int ota_tree_set_meta(void *ctx, const struct ota_path *path, const struct ota_meta *meta);
 int ota_tree_make_dir(void *ctx, const struct ota_path *path, const struct ota_meta *meta);
 int ota_tree_remove(void *ctx, const struct ota_path *path, int dir);
-int ota_tree_symlink(void *ctx, const struct ota_path *path, const char *text, size_t len,
-                     const struct ota_meta *meta);
+int ota_tree_symlink(void *ctx, const struct ota_path *path, const char *text, size_t len, const struct ota_meta *meta);
 int ota_tree_hard_link(void *ctx, const struct ota_path *path, const struct ota_path *to);
 int ota_tree_rename(void *ctx, const struct ota_path *from, const struct ota_path *to);
 int ota_tree_free_space(void *ctx, const struct ota_path *path, uint64_t *fs_id, uint64_t *bytes, uint32_t *unit);

@@ -86,8 +86,8 @@ int ota_tree_stage_commit(void *ctx, const struct ota_path *path, const struct o
         return ota_posix_refuse(p, OTA_E_INTERNAL);
     }
     status = ota_place_find(p, path, &at);
-    if (status == 0 && (fstatat(p->stage_dir, "", &held, AT_EMPTY_PATH) != 0 ||
-                        fstatat(at.dir, "", &now, AT_EMPTY_PATH) != 0)) {
+    if (status == 0 &&
+        (fstatat(p->stage_dir, "", &held, AT_EMPTY_PATH) != 0 || fstatat(at.dir, "", &now, AT_EMPTY_PATH) != 0)) {
         status = ota_posix_fail(p, errno);
     }
     if (status == 0 && (held.st_dev != now.st_dev || held.st_ino != now.st_ino)) {
@@ -146,8 +146,7 @@ static int swap_in(struct ota_posix *p, const struct ota_place *at)
     return status;
 }
 
-int ota_tree_symlink(void *ctx, const struct ota_path *path, const char *text, size_t len,
-                     const struct ota_meta *meta)
+int ota_tree_symlink(void *ctx, const struct ota_path *path, const char *text, size_t len, const struct ota_meta *meta)
 {
     struct ota_posix *p = ctx;
     struct ota_place at;

@@ -54,8 +54,20 @@ static void test_stat(void)
 
 static void test_bad_paths(void)
 {
-    static const char *const bad[] = {"",      "/",       "a//b", "a/",  "/a",   ".",       "..", "../x", "a/..",
-                                      "a/../b", "a/./b",  "./a",  ".otastream-new", "a/.otastream-new",
+    static const char *const bad[] = {"",
+                                      "/",
+                                      "a//b",
+                                      "a/",
+                                      "/a",
+                                      ".",
+                                      "..",
+                                      "../x",
+                                      "a/..",
+                                      "a/../b",
+                                      "a/./b",
+                                      "./a",
+                                      ".otastream-new",
+                                      "a/.otastream-new",
                                       ".otastream-new/a"};
     struct folder f;
     char deep[2 * OTA_DEPTH_MAX + 2];
@@ -348,8 +360,8 @@ static int has_xattr(const struct folder *f, const char *rel, const char *name, 
 static void test_xattrs(void)
 {
     /* CBOR: [[h'user.a', h'1'], [h'user.b', h'']] */
-    static const uint8_t two[] = {0x82, 0x82, 0x46, 'u', 's', 'e', 'r', '.', 'a', 0x41, '1',
-                                  0x82, 0x46, 'u', 's', 'e', 'r', '.', 'b', 0x40};
+    static const uint8_t two[] = {0x82, 0x82, 0x46, 'u', 's', 'e', 'r', '.', 'a', 0x41,
+                                  '1',  0x82, 0x46, 'u', 's', 'e', 'r', '.', 'b', 0x40};
     static const uint8_t none[] = {0x80};
     struct folder f;
     struct ota_meta m = with_mode(0644);
@@ -569,8 +581,9 @@ static void test_open(void)
 
 static void test_odd_names(void)
 {
-    static const char *const names[] = {" ", " lead and trail ", "new\nline", "tab\there", "\xff\xfe\x80", "...",
-                                        "-rf", "*", "quote'\"", "back\\slash", "\xc3\xa4", "$(reboot)"};
+    static const char *const names[] = {
+        " ", " lead and trail ", "new\nline",   "tab\there", "\xff\xfe\x80", "...", "-rf",
+        "*", "quote'\"",         "back\\slash", "\xc3\xa4",  "$(reboot)"};
     struct folder f;
     struct ota_meta m = with_mode(0640);
     struct ota_path p;
