@@ -1,0 +1,234 @@
+"""release.toml: what a package is made of, as typed, checked and resolved values.
+
+docs/release.example.toml shows every key. Unknown keys are refused with the nearest known one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Iterator
+from typing import Any, Final, Literal
+
+import msgspec
+
+from otastream.errors import Code, OtaError, error
+from otastream.fields import check_node, check_root
+from otastream.model import TARGETS_MAX
+
+_UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+class Scripts(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
+    """Shell scripts, as local files. inline: run in this order when everything else is done."""
+
+    begin: str | None = None
+    end: str | None = None
+    inline: tuple[str, ...] = ()
+
+
+class Image(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
+    """One image, written to the start of each target node.
+
+    new, old: local files. source: the node that holds old on the board; without it, the first target does. size: bytes
+    that a target has; a larger image is refused.
+    """
+
+    new: str
+    targets: tuple[str, ...]
+    kind: Literal["block", "ubi"] = "block"
+    old: str | None = None
+    source: str | None = None
+    size: int | str | None = None
+    label: str | None = None
+
+
+class Folder(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
+    """One folder. new, old: local folders; dest: on the board. Without old, all is sent, whatever the board has."""
+
+    new: str
+    dest: str
+    old: str | None = None
+    owner: bool = False
+    xattrs: bool = False
+
+
+class Edit(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
+    """One file. dest: on the board. old: local copy of what the board has; without it, whatever is there is fine."""
+
+    action: Literal["add", "update", "delete"]
+    dest: str
+    new: str | None = None
+    old: str | None = None
+    mode: str | None = None
+
+
+class Release(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
+    """A whole package: the top of release.toml. Paths of local files are as they shall be opened."""
+
+    name: str | None = None
+    version: str | None = None
+    compatible: tuple[str, ...] = ()
+    min_version: str | None = None
+    scripts: Scripts = Scripts()
+    image: tuple[Image, ...] = ()
+    folder: tuple[Folder, ...] = ()
+    file: tuple[Edit, ...] = ()
+
+
+_TABLES: Final[dict[str, type[msgspec.Struct]]] = {"scripts": Scripts, "image": Image, "folder": Folder, "file": Edit}
+
+
+def parse_size(text: int | str) -> int:
+    """Bytes of ``512K``, ``8MiB``, ``1G``, ``4096`` (units are powers of 1024). CONFIG if it is none."""
+    if isinstance(text, int):
+        if text < 0:
+            raise error(Code.CONFIG, f"{text} is not a size")
+        return text
+    match = re.fullmatch(r"\s*([0-9]{1,18})\s*([kmg]?)(?:i?b)?\s*", text, re.IGNORECASE)
+    if match is None:
+        raise error(Code.CONFIG, f"{text!r} is not a size: write 4096, 512K or 8M")
+    return int(match[1]) * _UNITS[match[2].lower()]
+
+
+def parse_mode(text: str) -> int:
+    """Permission bits of ``0755``. CONFIG if it is none."""
+    if re.fullmatch("0?[0-7]{3,4}", text) is None or int(text, 8) > 0o7777:
+        raise error(Code.CONFIG, f"{text!r} is not a mode: write 0644 or 4755")
+    return int(text, 8)
+
+
+def load_release(path: str) -> Release:
+    """Read and check a release.toml; local paths in it are relative to the folder that it is in.
+
+    Raises CONFIG, with the place in the file, and INPUT when it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as exc:
+        raise error(Code.INPUT, exc.strerror or "cannot be read", target=path) from exc
+    try:
+        text = data.decode()
+        values = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise error(Code.CONFIG, str(exc), target=path) from exc
+    for problem in _unknown(values, text):
+        raise error(Code.CONFIG, problem, target=path)
+    try:
+        release = msgspec.convert(values, Release)
+        _check(release)
+    except msgspec.ValidationError as exc:
+        raise error(Code.CONFIG, _plain(str(exc)), target=path) from exc
+    except OtaError as exc:
+        raise error(Code.CONFIG, f"{exc.detail} {exc.target or ''}".strip(), target=path) from exc
+    return _resolved(release, os.path.dirname(path))
+
+
+# ---- checks --------------------------------------------------------------------------------------------------------
+
+
+def _unknown(values: dict[str, Any], text: str) -> Iterator[str]:
+    """Keys that no table has, with the nearest that there is."""
+    yield from _unknown_in(values, Release, "", 0, text)
+    for name, table in _TABLES.items():
+        item = values.get(name)
+        items = item if isinstance(item, list) else [item]
+        for number, entry in enumerate(items):
+            if isinstance(entry, dict):
+                yield from _unknown_in(entry, table, name, number, text)
+
+
+def _unknown_in(
+    values: dict[str, Any], table: type[msgspec.Struct], name: str, number: int, text: str
+) -> Iterator[str]:
+    known = [field.encode_name for field in msgspec.structs.fields(table)]
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(key.replace("_", "-").lower(), known, 1, 0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+            where = f" in [{name}]" if name else ""
+            line = _line(text, name, number, key)
+            yield f"{f'line {line}: ' if line else ''}unknown key {key!r}{where}: {hint}"
+
+
+def _line(text: str, table: str, number: int, key: str) -> int | None:
+    """Where a key of the number-th table of this name is written; None if that cannot be told."""
+    here, seen = "", -1
+    header = re.compile(rf"\[\[?\s*[\"']?{re.escape(key)}[\"']?\s*\]?\]")
+    entry = re.compile(rf"[\"']?{re.escape(key)}[\"']?\s*[.=]")
+    for count, raw in enumerate(text.splitlines(), 1):
+        line = raw.strip()
+        if found := re.match(r"\[\[?\s*[\"']?([^\]\"']+?)[\"']?\s*\]", line):
+            here = found[1]
+            seen += here == table
+            if not table and header.match(line):
+                return count
+        elif here == table and (not table or seen == number) and entry.match(line):
+            return count
+    return None
+
+
+def _plain(message: str) -> str:
+    """msgspec's message with our way to name a place."""
+    return re.sub(r" - at `\$\.?(.*?)`$", lambda match: f" (at {match[1]})" if match[1] else "", message)
+
+
+def _check(release: Release) -> None:
+    """What types cannot say."""
+    if release.name == "" or release.version == "":
+        raise error(Code.CONFIG, "name and version must not be empty")
+    for image in release.image:
+        _check_image(image)
+    for folder in release.folder:
+        check_root(os.fsencode(folder.dest))
+    for edit in release.file:
+        _check_edit(edit)
+
+
+def _check_image(image: Image) -> None:
+    if not 1 <= len(image.targets) <= TARGETS_MAX:
+        raise error(Code.CONFIG, f"an image needs 1 to {TARGETS_MAX} targets")
+    if len(set(image.targets)) < len(image.targets):
+        raise error(Code.CONFIG, "an image has the same target twice")
+    if image.source is not None and image.old is None:
+        raise error(Code.CONFIG, "an image with a source needs old, the image that the source holds")
+    for node in (*image.targets, *((image.source,) if image.source is not None else ())):
+        check_node(os.fsencode(node))
+    if image.size is not None:
+        parse_size(image.size)
+
+
+def _check_edit(edit: Edit) -> None:
+    check_node(os.fsencode(edit.dest))
+    if (edit.action == "delete") != (edit.new is None):
+        raise error(Code.CONFIG, f"a file to {edit.action} {'needs' if edit.new is None else 'has no'} new")
+    if edit.action == "add" and edit.old is not None:
+        raise error(Code.CONFIG, "a file to add has no old")
+    if edit.mode is not None:
+        parse_mode(edit.mode)
+        if edit.action == "delete":
+            raise error(Code.CONFIG, "a file to delete has no mode")
+
+
+def _resolved(release: Release, base: str) -> Release:
+    """The same with every local path relative to base."""
+
+    def local(path: str | None) -> Any:
+        return None if path is None else os.path.join(base, path)
+
+    def tables(items: tuple[Any, ...]) -> Any:
+        return tuple(msgspec.structs.replace(item, new=local(item.new), old=local(item.old)) for item in items)
+
+    scripts = release.scripts
+    return msgspec.structs.replace(
+        release,
+        scripts=Scripts(
+            begin=local(scripts.begin), end=local(scripts.end), inline=tuple(local(path) for path in scripts.inline)
+        ),
+        image=tables(release.image),
+        folder=tables(release.folder),
+        file=tables(release.file),
+    )

@@ -1,0 +1,133 @@
+"""How a package is made, and how its codec is fitted to the memory that applying may take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from otastream import container
+from otastream.errors import Code, error
+from otastream.model import Codec, EngineId, Preamble
+from otastream.tree import DELTA_MAX
+
+WINDOW_LOGS: Final = {Codec.NONE: 0, Codec.GZIP: 15, Codec.ZSTD: 17}
+"""Window logs unless a memory budget asks for smaller ones."""
+
+Progress = Callable[[str, int, int, bytes], None]
+"""phase, done, total (0: not known), the target at work."""
+
+ENGINES: Final[dict[str, tuple[EngineId, ...]]] = {
+    "auto": (EngineId.BSDIFF,),
+    "full": (),
+    "bsdiff": (EngineId.BSDIFF,),
+}
+"""Names of ``--engine`` and the delta engines that they allow; a file that is smaller in full is always sent so."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackOptions:
+    """How to make a package. Sizes in bytes.
+
+    codec None: zstd, or what the budget of ``ram`` leaves room for. window_log, frame_log: upper bounds. level: of the
+    codec, None: its default. jobs: threads that make deltas. delta_max: larger files are sent full.
+    block_buffer: largest erase block of the boards. created: seconds since 1970 to write into the manifest.
+    """
+
+    codec: Codec | None = None
+    level: int | None = None
+    window_log: int | None = None
+    frame_log: int = 16
+    ram: int | None = None
+    engine: str = "auto"
+    jobs: int = 1
+    delta_max: int = DELTA_MAX
+    block_buffer: int = 65536
+    owner: bool = False
+    xattrs: bool = False
+    created: int | None = None
+    progress: Progress | None = None
+
+    def report(self, phase: str, done: int, total: int, target: bytes) -> None:
+        """Tell whoever watches."""
+        if self.progress is not None:
+            self.progress(phase, done, total, target)
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Codec, window and frame size, and the bytes that applying then needs (docs/SPEC.md section 7)."""
+
+    codec: Codec
+    window_log: int
+    frame_log: int
+    ram: int
+    level: int | None = None
+
+
+def check_options(options: PackOptions) -> None:
+    """USAGE for what no package can be made with."""
+    if options.engine not in ENGINES:
+        raise error(Code.USAGE, f"engine {options.engine!r}: use one of {', '.join(ENGINES)}")
+    if options.jobs < 1:
+        raise error(Code.USAGE, "jobs must be at least 1")
+
+
+def fit(options: PackOptions, *, source: bool) -> Fit:
+    """The largest window, then the largest frame, that keep applying within ``options.ram``.
+
+    source: whether any record reads old content. Without a budget: what the options say. A codec that was asked for is
+    never exchanged for another one. RAM: nothing fits; the hint says what would.
+    """
+    codecs = (Codec.ZSTD, Codec.GZIP, Codec.NONE) if options.codec is None else (options.codec,)
+    for codec in codecs:
+        found = _fit_codec(codec, options, source=source)
+        if found is not None:
+            return found
+    smallest = [_smallest(codec, options, source=source) for codec in codecs]
+    least = min(smallest, key=lambda item: item.ram)
+    hint = f"at least --ram {-(-least.ram // 1024)}K is needed"
+    if options.codec is not None and _fit_codec(Codec.NONE, replace(options, window_log=None), source=source):
+        hint += f" with codec {options.codec.name.lower()}; others need less"
+    raise error(Code.RAM, f"applying needs {least.ram} bytes at least, the budget is {options.ram}", hint=hint)
+
+
+def refit(preamble: Preamble, options: PackOptions, *, source: bool) -> Fit:
+    """The same for a package that is written anew: its own codec, window and frames unless the options say otherwise.
+
+    What it was said to need is never lowered, since larger erase blocks than the usual ones may be part of it.
+    """
+    if options.codec is None and options.window_log is None:
+        options = replace(options, codec=preamble.codec, window_log=preamble.window_log)
+    options = replace(options, frame_log=min(options.frame_log, preamble.frame_log))
+    made = fit(options, source=source)
+    if options.ram is None and made.ram < preamble.ram:
+        made = replace(made, ram=preamble.ram)
+    return made
+
+
+def _fit_codec(codec: Codec, options: PackOptions, *, source: bool) -> Fit | None:
+    logs = container.WINDOW_LOGS[codec]
+    top = WINDOW_LOGS[codec] if options.window_log is None else options.window_log
+    if top not in logs:
+        raise error(Code.USAGE, f"window log {top} for codec {codec.name.lower()}")
+    if options.frame_log not in container.FRAME_LOGS:
+        raise error(Code.USAGE, f"frame log {options.frame_log}")
+    for window_log in range(top, logs.start - 1, -1):
+        # small frames cost 36 bytes each: halving the window is cheaper until it is of little use
+        for frame_log in range(options.frame_log, min(options.frame_log, 12) - 1, -1):
+            found = _made(codec, window_log, frame_log, options, source=source)
+            if options.ram is None or found.ram <= options.ram:
+                return found
+    return None
+
+
+def _smallest(codec: Codec, options: PackOptions, *, source: bool) -> Fit:
+    return _made(codec, container.WINDOW_LOGS[codec].start, min(options.frame_log, 12), options, source=source)
+
+
+def _made(codec: Codec, window_log: int, frame_log: int, options: PackOptions, *, source: bool) -> Fit:
+    need = container.ram(
+        codec, window_log, frame_log=frame_log, source=source, block_buffer=max(options.block_buffer, 65536)
+    )
+    return Fit(codec, window_log, frame_log, need, options.level)

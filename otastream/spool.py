@@ -1,0 +1,238 @@
+"""Temporary databases that keep the packer's memory flat, however many files there are.
+
+Both classes hold an SQLite database in an unnamed temporary file (in SQLITE_TMPDIR or TMPDIR, removed on close) behind
+a small page cache. One thread at a time may use an object.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any, Final, Self
+
+from otastream import cbor, model
+from otastream.container import needs_of
+from otastream.errors import Code, error
+from otastream.fields import decode_record, encode_record
+from otastream.model import Action, Expect, Owner, Xattrs
+from otastream.tree import Change, Content, Entry, Kind, Step, basename, parent, show, stem
+
+_CACHE_KIB: Final = 1024
+
+Row = tuple[Any, ...]
+
+
+class _Database:
+    """An unnamed temporary database; a context manager."""
+
+    def __init__(self, schema: str) -> None:
+        self.db = sqlite3.connect("", isolation_level=None, cached_statements=64, check_same_thread=False)
+        self.db.executescript(
+            f"PRAGMA cache_size=-{_CACHE_KIB}; PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA temp_store=FILE;"
+            + schema
+            + "BEGIN;"  # for good: nothing is ever rolled back, and every commit would cost
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.db.close()
+
+
+# ---- two trees -----------------------------------------------------------------------------------------------------
+
+# kind: tree.Kind. digest: 8 bytes (SQLite's integers are signed). grp: first path of the hard-linked names of a file
+# that has several in the tree, else NULL; members: how many. The columns after `base` are the plan's.
+_TABLE: Final = """
+CREATE TABLE {side}(
+    path BLOB PRIMARY KEY, kind INTEGER, mode INTEGER, uid INTEGER, gid INTEGER, xattrs BLOB,
+    size INTEGER, digest BLOB, text BLOB, dev BLOB, ino BLOB,
+    grp BLOB, members INTEGER NOT NULL DEFAULT 1, parent BLOB, base BLOB, {more}
+) WITHOUT ROWID;
+CREATE INDEX {side}_inode ON {side}(dev, ino) WHERE dev IS NOT NULL;
+"""
+_OLD: Final = """
+    stem BLOB, gone INTEGER NOT NULL DEFAULT 0, stays INTEGER NOT NULL DEFAULT 0, early INTEGER NOT NULL DEFAULT 0,
+    held INTEGER NOT NULL DEFAULT 0, moved BLOB"""
+_NEW: Final = """
+    late INTEGER NOT NULL DEFAULT 0, same INTEGER NOT NULL DEFAULT 0, change TEXT, single INTEGER NOT NULL DEFAULT 0,
+    oldgrp BLOB, src BLOB"""
+_COLUMNS: Final = "path, kind, mode, uid, gid, xattrs, size, digest, text, dev, ino, parent, base"
+
+
+class Trees(_Database):
+    """The entries of an old and a new tree in the tables ``old`` and ``new``, for the plan stage."""
+
+    def __init__(self) -> None:
+        super().__init__(_TABLE.format(side="old", more=_OLD) + _TABLE.format(side="new", more=_NEW))
+
+    def load_old(self, entries: Iterable[Entry]) -> None:
+        """Take every entry; files with their digest."""
+        marks = ",".join("?" * 14)
+        self.db.executemany(
+            f"INSERT INTO old({_COLUMNS}, stem) VALUES({marks})",
+            ((*_row(entry), stem(entry.path)) for entry in entries),
+        )
+        self._group("old")
+
+    def load_new(self, entries: Iterable[Entry]) -> None:
+        """Take every entry; files with their digest."""
+        marks = ",".join("?" * 13)
+        self.db.executemany(
+            f"INSERT INTO new({_COLUMNS}) VALUES({marks})",
+            (_row(entry) for entry in entries),
+        )
+        self._group("new")
+
+    def _group(self, side: str) -> None:
+        """Find the names that share a file."""
+        self.db.execute(
+            f"""UPDATE {side} SET (grp, members) =
+                (SELECT min(o.path), count(*) FROM {side} o WHERE o.dev = {side}.dev AND o.ino = {side}.ino)
+                WHERE dev IS NOT NULL"""  # noqa: S608 (constants)
+        )
+        self.db.execute(f"UPDATE {side} SET grp = NULL WHERE members = 1")  # noqa: S608 (constants)
+
+
+def _row(entry: Entry) -> Row:
+    owner, inode = entry.owner, entry.inode
+    return (
+        entry.path,
+        entry.kind.value,
+        entry.mode,
+        owner.uid if owner else None,
+        owner.gid if owner else None,
+        cbor.encode(entry.xattrs) if entry.xattrs is not None else None,
+        entry.stamp.size if entry.kind is Kind.FILE else None,
+        pack_digest(entry.digest) if entry.digest is not None else None,
+        entry.text,
+        inode[0].to_bytes(8, "big") if inode else None,
+        inode[1].to_bytes(8, "big") if inode else None,
+        parent(entry.path),
+        basename(entry.path),
+    )
+
+
+def pack_digest(digest: int) -> bytes:
+    """A digest as the tables hold it."""
+    return digest.to_bytes(8, "big")
+
+
+def unpack_owner(uid: int | None, gid: int | None) -> Owner | None:
+    """The owner columns."""
+    return None if uid is None or gid is None else Owner(uid, gid)
+
+
+def unpack_xattrs(raw: bytes | None) -> Xattrs | None:
+    """The xattrs column."""
+    if raw is None:
+        return None
+    pairs: Any = cbor.decode(raw)
+    return tuple((name, value) for name, value in pairs)
+
+
+# ---- the plan ------------------------------------------------------------------------------------------------------
+
+_STEPS: Final = """
+CREATE TABLE expect(seq INTEGER PRIMARY KEY, raw BLOB);
+CREATE TABLE target(name BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE action(seq INTEGER PRIMARY KEY, change TEXT, raw BLOB, new BLOB, old BLOB, size INTEGER, digest BLOB,
+    old_size INTEGER, old_digest BLOB);
+"""
+
+
+class Steps(_Database):
+    """The steps of a whole package, in order, with the sums that its manifest needs."""
+
+    def __init__(self) -> None:
+        super().__init__(_STEPS)
+        self.records = 0
+        self.bytes = 0
+        self.sources = False  # whether any record may read old content
+        self.needs: set[str] = set()
+        self.counts: Counter[Change] = Counter()
+
+    def add(self, steps: Iterable[Step]) -> None:
+        """Take steps. CONFIG: a target has been named before."""
+        for step in steps:
+            for expect in step.expects:
+                self.expect(expect)
+            if step.action is None:
+                continue
+            self.count(step.action, step.change)
+            if step.content is not None:
+                self.needs.add("full")  # what the diff stage may turn a delta into
+            self.db.execute(
+                "INSERT INTO action(change, raw, new, old, size, digest, old_size, old_digest) VALUES(?,?,?,?,?,?,?,?)",
+                (step.change.value, encode_record(step.action), *_content_row(step.content)),
+            )
+
+    def count(self, action: Action, change: Change) -> None:
+        """Put a record into the sums only; whoever calls sends it."""
+        self.counts[change] += 1
+        self.records += 1
+        self.bytes += getattr(action, "size", 0)
+        self.sources |= getattr(action, "source", None) is not None
+        self.needs.update(needs_of(action))
+
+    def expect(self, expect: Expect) -> None:
+        """Take an expect. CONFIG: a target of it has been named before."""
+        self.claim(expect)
+        self.db.execute("INSERT INTO expect(raw) VALUES(?)", (encode_record(expect),))
+
+    def claim(self, expect: Expect) -> None:
+        """Note the targets of an expect; CONFIG if one of them has been noted before."""
+        for name in targets_of(expect):
+            try:
+                self.db.execute("INSERT INTO target VALUES(?)", (name,))
+            except sqlite3.IntegrityError:
+                raise error(Code.CONFIG, "is the target of two updates in one package", target=show(name)) from None
+
+    def expects(self) -> Iterator[Expect]:
+        """Every expect, in order."""
+        for (raw,) in self.db.execute("SELECT raw FROM expect ORDER BY seq"):
+            record = decode_record(raw)
+            assert isinstance(record, model.Expect)  # noqa: S101 (what add() stored)
+            yield record
+
+    def actions(self) -> Iterator[Step]:
+        """Every step that has an action, in order, without its expects."""
+        for change, raw, *content in self.db.execute(
+            "SELECT change, raw, new, old, size, digest, old_size, old_digest FROM action ORDER BY seq"
+        ):
+            record = decode_record(raw)
+            assert isinstance(record, model.Action)  # noqa: S101 (what add() stored)
+            yield Step(Change(change), action=record, content=_content(content))
+
+
+def targets_of(expect: Expect) -> Iterator[bytes]:
+    """Absolute names of what an expect is about: the same name means the same target.
+
+    A folder that stays a folder is nobody's: several updates may count on it.
+    """
+    if isinstance(expect, model.ExpectTree):
+        if expect.old == expect.new == model.DIRECTORY:
+            return
+        yield expect.root.rstrip(b"/") + b"/" + expect.path
+    elif isinstance(expect, model.ExpectNode):
+        yield from expect.targets
+
+
+def _content_row(content: Content | None) -> Row:
+    if content is None:
+        return (None,) * 6
+    digests = pack_digest(content.digest), pack_digest(content.old_digest)
+    return content.new, content.old, content.size, digests[0], content.old_size, digests[1]
+
+
+def _content(row: list[Any]) -> Content | None:
+    new, old, size, digest, old_size, old_digest = row
+    if new is None:
+        return None
+    content = Content(new, size, int.from_bytes(digest, "big"))
+    if old is None:
+        return content
+    return replace(content, old=old, old_size=old_size, old_digest=int.from_bytes(old_digest, "big"))

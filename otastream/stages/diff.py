@@ -1,0 +1,203 @@
+"""diff: decide how each payload is coded, several files at a time, in order.
+
+A bounded look-ahead: at most ``2 * jobs`` records are at work or waiting to be sent, whatever there is behind them. The
+engines release the GIL, so threads are enough. What a file's delta is depends on that file alone, so the number of
+jobs does not change a byte.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import xxhash
+import zstandard
+
+from otastream.engines import ENGINES, Engine, load
+from otastream.errors import Code, OtaError, error
+from otastream.model import Action, Block, EngineId, File, Script, Ubi
+from otastream.native import Buffer
+from otastream.tree import CHUNK_SIZE, DELTA_MAX, READ_SIZE, Content, Payload, Ready, Step, show
+
+
+def diff(
+    steps: Iterable[Step], *, engines: tuple[EngineId, ...], jobs: int = 1, delta_max: int = DELTA_MAX
+) -> Generator[Ready, None, None]:
+    """Make every step ready to be sent, in order.
+
+    engines: the delta engines to try; empty: everything is sent full. jobs: threads, at least 1. A delta is sent only
+    if it compresses to less than the file itself. CHANGED: a file is not what it was when the plan was made; INPUT: it
+    cannot be read. Both may also come when a payload is sent.
+    """
+    if jobs < 1 or delta_max < 0:
+        raise error(Code.USAGE, "jobs must be at least 1")
+    maker = _Maker(tuple(ENGINES[engine] for engine in engines if engine is not EngineId.FULL), delta_max)
+    if jobs == 1:
+        return (maker.make(step) for step in steps)
+    return _ahead(steps, maker, jobs)
+
+
+def _ahead(steps: Iterable[Step], maker: _Maker, jobs: int) -> Generator[Ready, None, None]:
+    pending: deque[Future[Ready]] = deque()
+    pool = ThreadPoolExecutor(jobs, thread_name_prefix="diff")
+    try:
+        for step in steps:
+            pending.append(pool.submit(maker.make, step))
+            if len(pending) >= 2 * jobs:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        for future in pending:
+            if (
+                not future.cancelled()
+                and future.exception() is None
+                and (payload := future.result().payload) is not None
+            ):
+                payload.close()
+
+
+class _Maker:
+    """What the threads do; no state of its own."""
+
+    def __init__(self, engines: tuple[Engine, ...], delta_max: int) -> None:
+        self._engines = engines
+        self._delta_max = delta_max
+
+    def make(self, step: Step) -> Ready:
+        action, content = step.action, step.content
+        if action is None:
+            raise ValueError("a step without an action cannot be sent")
+        if content is None:
+            return Ready(action)
+        if content.old is not None and self._engines and max(content.size, content.old_size) <= self._delta_max:
+            found = self._delta(content)
+            if found is not None:
+                return Ready(_coded(action, found[0]), found[1])
+        return Ready(_full(action), _FilePayload(content))
+
+    def _delta(self, content: Content) -> tuple[EngineId, Payload] | None:
+        """The smallest delta; None if sending the file itself is smaller."""
+        if content.old is None:
+            return None
+        new = _load(content.new, content.size, content.digest)
+        same = (content.size, content.digest) == (content.old_size, content.old_digest)
+        old = new if same else _load(content.old, content.old_size, content.old_digest)
+        made: list[tuple[EngineId, Payload]] = []
+        best: tuple[EngineId, Payload] | None = None
+        try:
+            least = _compressed_size(_pieces(new))
+            for engine in self._engines:
+                made.append((engine.id, engine.encode(old, new)))
+                cost = _compressed_size(made[-1][1].chunks())
+                if cost < least:
+                    best, least = made[-1], cost
+        except BaseException:
+            best = None
+            raise
+        finally:
+            for item in made:
+                if item is not best:
+                    item[1].close()
+        return best
+
+
+def _full(action: Action) -> Action:
+    if isinstance(action, File | Block | Ubi):
+        return replace(action, engine=EngineId.FULL, source=None)
+    if isinstance(action, Script):
+        return action
+    raise ValueError("a record of this kind has no payload")
+
+
+def _coded(action: Action, engine: EngineId) -> Action:
+    if isinstance(action, File | Block | Ubi):
+        return replace(action, engine=engine)
+    raise ValueError("a record of this kind has no delta")
+
+
+# ---- reading -------------------------------------------------------------------------------------------------------
+
+
+def _open(path: bytes) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError as exc:
+        raise _changed(path) from exc
+    except OSError as exc:
+        raise _unreadable(exc, path) from exc
+
+
+def _load(path: bytes, size: int, digest: int) -> Buffer:
+    """All of a file, if it is what the plan was made with."""
+    fd = _open(path)
+    try:
+        data = load(fd, size)
+        if xxhash.xxh64_intdigest(data) != digest:
+            raise _changed(path)
+    except OSError as exc:
+        raise _unreadable(exc, path) from exc
+    except OtaError as exc:
+        raise _changed(path) from exc
+    finally:
+        os.close(fd)
+    return data
+
+
+def _changed(path: bytes) -> OtaError:
+    return error(Code.CHANGED, "changed while the package was made", target=show(path))
+
+
+def _unreadable(exc: OSError, path: bytes) -> OtaError:
+    return error(Code.INPUT, exc.strerror or "cannot be read", target=show(path))
+
+
+# ---- payloads ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _FilePayload:
+    """A file as it is, read when it is sent and checked against the plan by then."""
+
+    content: Content
+
+    @property
+    def size(self) -> int:
+        return self.content.size
+
+    def chunks(self, limit: int = CHUNK_SIZE) -> Iterator[bytes]:
+        content = self.content
+        digest, size = xxhash.xxh64(), 0
+        fd = _open(content.new)
+        try:
+            while data := os.read(fd, limit):
+                digest.update(data)
+                size += len(data)
+                if size > content.size:
+                    break
+                yield data
+        except OSError as exc:
+            raise _unreadable(exc, content.new) from exc
+        finally:
+            os.close(fd)
+        if size != content.size or digest.intdigest() != content.digest:
+            raise _changed(content.new)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def _pieces(data: Buffer) -> Iterator[memoryview]:
+    view = memoryview(data).cast("B")
+    return (view[pos : pos + READ_SIZE] for pos in range(0, len(view), READ_SIZE))
+
+
+def _compressed_size(pieces: Iterable[bytes | memoryview]) -> int:
+    """About what this costs in a package: zstd at its fastest, with the window that packages have."""
+    params = zstandard.ZstdCompressionParameters.from_level(1, window_log=17)
+    compressor = zstandard.ZstdCompressor(compression_params=params).compressobj()
+    return sum(len(compressor.compress(piece)) for piece in pieces) + len(compressor.flush())

@@ -1,0 +1,75 @@
+"""hash: XXH64 of every file that passes, read while it holds still."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import xxhash
+
+from otastream.errors import Code, OtaError, error
+from otastream.tree import READ_SIZE, Entry, Kind, Stamp, show
+
+
+def hash_entries(entries: Iterable[Entry], *, root: bytes) -> Iterator[Entry]:
+    """Give every entry on, files with their digest.
+
+    CHANGED: a file is not what it was when it was scanned, or changed while it was read. INPUT: it cannot be read.
+    """
+    return _hash(entries, root)
+
+
+def _hash(entries: Iterable[Entry], root: bytes) -> Iterator[Entry]:
+    for entry in entries:
+        if entry.kind is Kind.FILE:
+            yield replace(entry, digest=_digest(os.path.join(root, entry.path), entry.stamp)[1])
+        else:
+            yield entry
+
+
+def hash_file(path: bytes) -> tuple[int, int]:
+    """(size, XXH64) of one regular file or block device; symbolic links are followed. INPUT, CHANGED as above."""
+    return _digest(path, None)
+
+
+def _digest(path: bytes, expected: Stamp | None) -> tuple[int, int]:
+    digest = xxhash.xxh64()
+    size = 0
+    try:
+        # O_NONBLOCK: a name that has become a pipe must not hang the packer
+        nofollow = 0 if expected is None else os.O_NOFOLLOW
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | nofollow)
+    except FileNotFoundError as exc:
+        raise (_changed(path) if expected else _unreadable(exc, path)) from exc
+    except OSError as exc:
+        raise _unreadable(exc, path) from exc
+    try:
+        before = os.fstat(fd)
+        if not (stat.S_ISREG(before.st_mode) or (expected is None and stat.S_ISBLK(before.st_mode))):
+            raise error(Code.INPUT, "is not a regular file", target=show(path))
+        if expected is not None and _stamp(before) != expected:
+            raise _changed(path)
+        while data := os.read(fd, READ_SIZE):
+            digest.update(data)
+            size += len(data)
+        if _stamp(os.fstat(fd)) != _stamp(before) or (stat.S_ISREG(before.st_mode) and size != before.st_size):
+            raise _changed(path)
+    except OSError as exc:
+        raise _unreadable(exc, path) from exc
+    finally:
+        os.close(fd)
+    return size, digest.intdigest()
+
+
+def _stamp(st: os.stat_result) -> Stamp:
+    return Stamp(st.st_size, st.st_mtime_ns, st.st_ctime_ns, st.st_ino)
+
+
+def _changed(path: bytes) -> OtaError:
+    return error(Code.CHANGED, "changed while the package was made", target=show(path))
+
+
+def _unreadable(exc: OSError, path: bytes) -> OtaError:
+    return error(Code.INPUT, exc.strerror or "cannot be read", target=show(path))

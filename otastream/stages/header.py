@@ -1,0 +1,48 @@
+"""header: ready records -> the events of a record stream, in the order of docs/SPEC.md section 5.2."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+
+from otastream.model import Action, Chunk, End, Event, Expect, Head, Manifest, Script, Tail, When
+from otastream.tree import Ready
+
+
+def header(
+    ready: Iterable[Ready], *, manifest: Manifest, expects: Iterable[Expect], end: Ready | None = None
+) -> Iterator[Event]:
+    """The whole stream: manifest, expects, end script, the ready records, end.
+
+    ready comes in the order of execution, a begin script first. end: the end script, which stands in front of all that
+    writes, so that it is on the board whatever happens later. Every payload is closed once it is sent.
+    """
+    if end is not None and not (isinstance(end.record, Script) and end.record.when is When.END):
+        raise ValueError("not an end script")
+    return _stream(ready, manifest, expects, end)
+
+
+def _stream(
+    ready: Iterable[Ready], manifest: Manifest, expects: Iterable[Expect], end: Ready | None
+) -> Iterator[Event]:
+    yield Head(manifest)
+    for expect in expects:
+        yield Head(expect)
+    if end is not None:
+        yield from send(end)
+    for item in ready:
+        yield from send(item)
+    yield Head(End())
+
+
+def send(item: Ready) -> Iterator[Event]:
+    """The events of one record."""
+    record: Action = item.record
+    if item.payload is None:
+        yield Head(record)
+        return
+    with contextlib.closing(item.payload):
+        yield Head(record)
+        for chunk in item.payload.chunks():
+            yield Chunk(chunk)
+        yield Tail()
