@@ -21,7 +21,7 @@ from typing import NoReturn
 
 from bench.measure import differences
 from otastream.cli.main import run
-from tests.e2e_support import apply_args, board
+from e2e_support import apply_args, board
 
 
 def child(package: Path, root: Path) -> NoReturn:

@@ -1,0 +1,98 @@
+"""Power cuts, as near as a process comes to one: SIGKILL at random moments of an update with scripts; running it again ends in new.
+
+OTASTREAM_KILL_SEEDS asks for more than the 200 moments of a normal run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from bench.measure import differences
+from e2e_support import OTASTREAM, apply_args, board, make_pair, otastream, succeed, write
+
+from otastream.errors import Code
+
+SEEDS = int(os.environ.get("OTASTREAM_KILL_SEEDS", "200"))
+SHARDS = 4
+RELEASE = """
+name = "camera"
+version = "2.0"
+
+[scripts]
+begin = "begin.sh"
+end = "end.sh"
+inline = ["inline.sh"]
+
+[[folder]]
+old = "old"
+new = "new"
+dest = "/config"
+"""
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with old, new, scripts that log beside the update, and update.ota."""
+    folder = tmp_path_factory.mktemp("release")
+    make_pair(folder, count=40)
+    log = 'echo "%s $OTA_STATUS" >> "$OTA_ROOT/etc/log"\n'
+    for name in ("begin", "inline", "end"):
+        write(folder / f"{name}.sh", (log % name).encode())
+    write(folder / "release.toml", RELEASE.encode())
+    succeed("pack", "--spec", folder / "release.toml", "-o", folder / "update.ota")
+    return folder
+
+
+def test_scripts_of_a_clean_run(release: Path, tmp_path: Path) -> None:
+    root = board(tmp_path, release / "old")
+    succeed(*apply_args(release / "update.ota", root))
+    assert (root / "etc/log").read_text() == "begin 0\ninline 0\nend 0\n"
+    assert differences(release / "new", root / "config") == []
+
+
+def test_end_script_learns_of_a_failure(release: Path, tmp_path: Path) -> None:
+    """A begin script that fails stops the update before anything of it; the end script still runs, with status -1."""
+    write(release / "failing.sh", b"exit 3\n")
+    spec = RELEASE.replace("begin.sh", "failing.sh")
+    write(release / "failing.toml", spec.encode())
+    succeed("pack", "--spec", release / "failing.toml", "-o", tmp_path / "failing.ota")
+    root = board(tmp_path, release / "old")
+    done = otastream(*apply_args(tmp_path / "failing.ota", root))
+    assert done.returncode == Code.BEGIN_SCRIPT
+    assert (root / "etc/log").read_text() == "end -1\n"
+    assert differences(release / "old", root / "config") == []
+
+
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_killed_at_any_moment_ends_in_new(release: Path, tmp_path: Path, shard: int) -> None:
+    seeds = SEEDS // SHARDS
+    arguments = [release / "update.ota", release / "old", release / "new", tmp_path, str(shard * seeds), str(seeds)]
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name("kill_loop.py"), *arguments],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    result = json.loads(done.stdout)
+    assert result["wrong"] == []
+    # the moments must have been worth it: most of them hit a running update, many of them between old and new
+    assert result["killed"] > seeds * 0.6, result
+    assert result["between"] > seeds * 0.2, result
+
+
+def test_the_real_command_killed(release: Path, tmp_path: Path) -> None:
+    """The same for a process as a user starts it, at a few moments of its life."""
+    root = board(tmp_path, release / "old")
+    for tenths in range(1, 9):
+        with subprocess.Popen([*OTASTREAM, *apply_args(release / "update.ota", root)], stderr=subprocess.DEVNULL) as process:
+            time.sleep(tenths / 20)
+            process.kill()
+    succeed(*apply_args(release / "update.ota", root))
+    assert differences(release / "new", root / "config") == []
