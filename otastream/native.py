@@ -231,7 +231,7 @@ class _Sorter:
         if wide is not None:
             self.struct.sort64 = _address("int32_t(*)(const uint8_t *, int64_t *, int64_t)", wide.divsufsort64)
         self._limits = [
-            library.omp_set_num_threads for library in (narrow, wide) if hasattr(library, "omp_set_num_threads")
+            limit for library in (narrow, wide) if (limit := getattr(library, "omp_set_num_threads", None)) is not None
         ]
 
     def single_threaded(self) -> None:
@@ -332,9 +332,10 @@ Tick = Callable[[Report], bool | None]
 
 @dataclass(frozen=True, slots=True)
 class ExecOptions:
-    """How to execute. Sizes in bytes; block_buffer is a multiple of 512 and at least the largest erase block."""
+    """How to execute. check_only: look at no target, only at the records. Sizes in bytes; block_buffer is a multiple of 512 and at least the largest erase block."""
 
     dry_run: bool = False
+    check_only: bool = False
     ignore_space: bool = False
     window: int = WINDOW
     block_buffer: int = 1 << 16
@@ -468,6 +469,7 @@ class Executor:
             "struct ota_exec_options *",
             {
                 "dry_run": options.dry_run,
+                "check_only": options.check_only,
                 "ignore_space": options.ignore_space,
                 "window": options.window,
                 "block_buffer": options.block_buffer,
