@@ -340,8 +340,13 @@ static void test_scripts(void)
     char want[2048];
     char text[1024];
     mode_t old_mask = umask(022);
+    int input[2];
+    int old_stdin = dup(0);
     folder_open(&f);
     check_case = "script environment";
+    /* the package itself may stand on stdin: a script must not read from it */
+    must(pipe(input) == 0 && write(input[1], "package\n", 8) == 8, "pipe");
+    must(dup2(input[0], 0) == 0 && close(input[0]) == 0 && close(input[1]) == 0, "dup2");
     must(setenv("OTA_STATUS", "from outside", 1) == 0 && setenv("OTA_TEST", "a b", 1) == 0, "setenv");
     snprintf(text, sizeof(text),
              "cd '%s'\n"
@@ -440,6 +445,9 @@ static void test_scripts(void)
     ota_posix_port(f.workspace, &f.port);
     CHECK_INT(spool(&f, OTA_SCRIPT_INLINE, "exit 0"), 0);
     CHECK_INT(run(&f, OTA_SCRIPT_INLINE, 0), 126);
+    if (old_stdin >= 0) {
+        must(dup2(old_stdin, 0) == 0 && close(old_stdin) == 0, "dup2");
+    }
     folder_close(&f);
     (void)umask(old_mask);
 }

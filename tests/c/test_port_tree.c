@@ -586,6 +586,7 @@ static void test_odd_names(void)
         "*", "quote'\"",         "back\\slash", "\xc3\xa4",  "$(reboot)"};
     struct folder f;
     struct ota_meta m = with_mode(0640);
+    struct ota_meta dir = with_mode(0750);
     struct ota_path p;
     char widest[OTA_NAME_MAX + 1];
     char text[600];
@@ -599,9 +600,9 @@ static void test_odd_names(void)
         const char *name = i < sizeof(names) / sizeof(names[0]) ? names[i] : widest;
         check_case = name;
         p = at(name);
-        CHECK_INT(f.port.make_dir(f.port.ctx, &p, &m), 0);
+        CHECK_INT(f.port.make_dir(f.port.ctx, &p, &dir), 0);
         snprintf(text, sizeof(text), "%s/%s", name, name);
-        CHECK_INT(stage(&f, at(text), name, &m), -0);
+        CHECK_INT(stage(&f, at(text), name, &m), 0);
         p = at(text);
         CHECK_INT(f.port.open(f.port.ctx, OTA_SLOT_SOURCE, &p, &size), 0);
         CHECK_INT(size, strlen(name));
@@ -745,7 +746,10 @@ static void test_not_allowed(void)
     folder_open(&f);
     put_dir(&f, "root/d");
     put(&f, "root/d/f", "old");
+    put_dir(&f, "root/open");
+    put(&f, "root/open/f", "root's");
     must(chmod(f.base, 0755) == 0 && chmod(host(&f, "root/d"), 0555) == 0, "chmod");
+    must(chmod(host(&f, "root/open"), 0777) == 0, "chmod");
     pid = fork();
     if (pid == 0) {
         struct ota_meta m = with_mode(0600);
@@ -757,6 +761,13 @@ static void test_not_allowed(void)
         CHECK_INT(stage(&f, p, "new", &m), -OTA_E_READONLY);
         CHECK_INT(f.port.last_error(f.port.ctx), EACCES);
         CHECK_INT(f.port.remove(f.port.ctx, &p, 0), -OTA_E_READONLY);
+        /* the owner that was there cannot be kept: fine. One that the package demands cannot be given: an error. */
+        CHECK_INT(stage(&f, at("open/f"), "mine", &m), 0);
+        CHECK(holds(&f, "root/open/f", "mine"));
+        m.set |= OTA_META_OWNER;
+        CHECK_INT(stage(&f, at("open/f"), "yours", &m), -OTA_E_READONLY);
+        CHECK(holds(&f, "root/open/f", "mine"));
+        CHECK(no_leftover(&f, "root/open"));
         _exit(check_failed);
     }
     must(pid > 0 && waitpid(pid, &wait_status, 0) == pid, "waitpid");
