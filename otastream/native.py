@@ -332,7 +332,10 @@ Tick = Callable[[Report], bool | None]
 
 @dataclass(frozen=True, slots=True)
 class ExecOptions:
-    """How to execute. check_only: look at no target, only at the records. Sizes in bytes; block_buffer is a multiple of 512 and at least the largest erase block."""
+    """How to execute. Sizes in bytes; block_buffer is a multiple of 512 and at least the largest erase block.
+
+    check_only: read all records, look at no target.
+    """
 
     dry_run: bool = False
     check_only: bool = False

@@ -131,6 +131,16 @@ static int get_uint(struct ota_cbor *c, uint64_t max, uint64_t *out)
     return st != 0 ? st : (m != 0 || *out > max) ? ERR(FORMAT) : 0;
 }
 
+/* Text of a symbolic link: 1 .. OTA_PATH_MAX bytes without NUL. */
+static int check_link_text(struct ota_text text)
+{
+    size_t i;
+    for (i = 0; i < text.len; i++)
+        if (text.p[i] == '\0')
+            return ERR(FORMAT);
+    return text.len == 0 || text.len > OTA_PATH_MAX ? ERR(FORMAT) : 0;
+}
+
 static int get_count(struct ota_cbor *c, unsigned major, uint64_t min, uint64_t max, uint64_t *out)
 {
     unsigned m;
@@ -275,7 +285,8 @@ static int get_state(struct ota_cbor *c, struct ota_state *s)
         if ((st = get_uint(c, SIZE_LIMIT, &s->size)) == 0)
             st = get_uint(c, UINT64_MAX, &s->digest);
     } else if (s->type == OTA_STATE_LINK) {
-        st = ota_cbor_string(c, 2, 1, OTA_PATH_MAX, &s->text);
+        if ((st = ota_cbor_string(c, 2, 0, SIZE_MAX, &s->text)) == 0)
+            st = check_link_text(s->text);
     }
     return st;
 }
@@ -460,7 +471,7 @@ static int get_field(struct ota_cbor *c, uint64_t key, struct ota_record *rec, c
     case OTA_KEY_LABEL:
         return ota_cbor_string(c, 3, 1, 512, &ignored);
     case OTA_KEY_TO:
-        return ota_cbor_string(c, 2, 1, OTA_PATH_MAX, &rec->to);
+        return ota_cbor_string(c, 2, 0, SIZE_MAX, &rec->to);
     case OTA_KEY_TYPE:
         return get_small(c, OTA_EXPECT_VERSION, &rec->type);
     case OTA_KEY_OLD:
@@ -536,6 +547,8 @@ static int check_relations(const struct ota_record *rec)
             return ERR(FORMAT);
         if ((rec->has & ~(er->must | er->may)) != 0)
             return ERR(UNSUPPORTED);
+        if (rec->type == OTA_EXPECT_TREE && rec->source.type == OTA_SOURCE_NODE)
+            return ERR(FORMAT);
         return rec->source.type != OTA_SOURCE_NONE && !rec->source.has_digest ? ERR(FORMAT) : 0;
     case OTA_KIND_SCRIPT:
         if (rec->engine != OTA_ENGINE_FULL)
@@ -553,7 +566,7 @@ static int check_relations(const struct ota_record *rec)
     case OTA_KIND_LINK:
         if (rec->type > 1)
             return ERR(UNSUPPORTED);
-        return rec->type == 1 ? ota_path_check(rec->to.p, rec->to.len) : 0;
+        return rec->type == 1 ? ota_path_check(rec->to.p, rec->to.len) : check_link_text(rec->to);
     case OTA_KIND_MOVE:
         return rec->source.type != OTA_SOURCE_PATH || !rec->source.has_digest ? ERR(FORMAT) : 0;
     default:
