@@ -238,15 +238,16 @@ static int expect_node(struct ota_exec *ex)
 {
     const struct ota_record *r = &ex->rec;
     unsigned i;
-    int all = 1;
+    int right = 0;
     int is = 0;
     for (i = 0; i < r->target_count; i++) {
         ota_exec_target(ex, r->targets[i], (struct ota_text){NULL, 0});
         if ((is = ota_exec_node_is(ex, r->targets[i], r->size, r->digest)) < 0)
             return is;
-        all &= is;
+        right |= is;
     }
-    if (r->source.type == OTA_SOURCE_NONE || all)
+    /* One right target is enough: the others are copied from it, whatever a cut has left of them. */
+    if (r->source.type == OTA_SOURCE_NONE || right)
         return 0;
     if ((is = ota_exec_image_is(ex, r->size, r->digest)) != 0)
         return is < 0 ? is : 0;

@@ -75,7 +75,7 @@ static int mtd_mark_bad(void *ctx, uint64_t off)
 /* Is UBI attached to this MTD device? Writing beneath it would destroy every volume on it. */
 static int under_ubi(unsigned mtd)
 {
-    char text[32];
+    char text[64];
     int found = 0;
     int i;
     for (i = 0; i < UBI_DEVICES && !found; i++) {
