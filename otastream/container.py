@@ -252,7 +252,7 @@ class RecordReader:
     """Bytes of the record stream, in any split -> Head, Chunk, Tail. A chunk may come in several pieces."""
 
     def __init__(self) -> None:
-        self.record = -1  # number of the record at work
+        self.record = 0  # number of the record at work
         self._order = Order()
         self._buffer = bytearray()  # a length head or a header that is not complete
         self._payload = False
@@ -265,13 +265,13 @@ class RecordReader:
             yield from self._feed(memoryview(data))
         except OtaError as failure:
             if failure.record is None:
-                failure.record = max(self.record, 0)
+                failure.record = self.record
             raise
 
     def close(self) -> None:
         """The stream is over."""
         if not self._order.done:
-            raise error(Code.FORMAT, "the record stream ends without the record end", record=max(self.record, 0))
+            raise error(Code.FORMAT, "the record stream ends without the record end", record=self.record)
 
     def _feed(self, data: memoryview) -> Iterator[Event]:
         while data:
@@ -307,20 +307,21 @@ class RecordReader:
         if self._payload:
             self._left = size
             self._payload = size > 0
-            return size == 0
+            self.record += not self._payload
+            return not self._payload
         if size == 0:
             raise error(Code.FORMAT, "an empty header")
         self._header = size
         return False
 
     def _head(self) -> Head:
-        self.record += 1
         raw = bytes(self._buffer)
         self._buffer.clear()
         self._header = 0
         record = decode_record(raw)
         self._order.check(record)
         self._payload = has_payload(record)
+        self.record += not self._payload
         return Head(record, raw)
 
 
