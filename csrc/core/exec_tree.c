@@ -145,15 +145,18 @@ int ota_exec_move(struct ota_exec *ex)
     const struct ota_record *r = &ex->rec;
     struct ota_path p = ota_exec_path(r->root, r->path);
     struct ota_path from = ota_exec_path(r->source.root, r->source.path);
+    struct ota_stat there;
     struct ota_stat st;
-    int is = ota_exec_file_is(ex, &p, r->size, r->digest, NULL);
+    int same;
+    int is = ota_exec_file_is(ex, &p, r->size, r->digest, &there);
     if (is < 0)
         return is;
-    if (is == 1) { /* moved already: make sure that the old name is gone */
+    if (is == 1) { /* moved already: make sure that the old name is gone, unless it is the same name by another way */
         if ((is = ex->port.stat(ex->port.ctx, &from, &st)) != 0)
             return is;
         ex->report.skipped++;
-        if (st.type == OTA_FILE && (is = ex->port.remove(ex->port.ctx, &from, 0)) < 0)
+        same = st.dev == there.dev && st.ino == there.ino && st.nlink == 1;
+        if (st.type == OTA_FILE && !same && (is = ex->port.remove(ex->port.ctx, &from, 0)) < 0)
             return is;
         return set_meta(ex, &p);
     }

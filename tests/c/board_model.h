@@ -10,7 +10,9 @@
 #include "flash_model.h"
 #include "otastream.h"
 
+#ifndef BOARD_ENTRIES
 #define BOARD_ENTRIES 64u
+#endif
 #define BOARD_NODES 4u
 #define BOARD_PATH 512u
 

@@ -537,6 +537,26 @@ static void test_order(void)
     file_full(&s, "b", new_b);
     refused(&b, &s, ERR(FORMAT));
 
+    check_case = "move onto itself by another root";
+    s.len = 0;
+    manifest(&s);
+    rec(&head, OTA_KIND_MOVE, 5);
+    f_bytes(&head, OTA_KEY_PATH, "config/from");
+    f_uint(&head, OTA_KEY_SIZE, strlen(moved));
+    f_uint(&head, OTA_KEY_DIGEST, xxh(moved, strlen(moved)));
+    f_uint(&head, OTA_KEY_MODE, 0644);
+    put_head(&head, 0, OTA_KEY_SOURCE);
+    put_head(&head, 5, 4);
+    f_bytes(&head, OTA_KEY_ROOT, "/config");
+    f_bytes(&head, OTA_KEY_PATH, "from");
+    f_uint(&head, OTA_KEY_SIZE, strlen(moved));
+    f_uint(&head, OTA_KEY_DIGEST, xxh(moved, strlen(moved)));
+    emit(&s, &head);
+    end(&s);
+    CHECK_INT(run(&b, &s, 64), 0);
+    CHECK(board_is(&b, "/config/from", moved, strlen(moved)));
+    board_power_on(&b);
+
     check_case = "two manifests";
     s.len = 0;
     manifest(&s);
