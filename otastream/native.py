@@ -405,6 +405,7 @@ class Executor:
         self._posix: Any = None
         self._workspace: Any = None
         self._exec: Any = None
+        self._last: Report | None = None
         self._finished = False
 
     def __enter__(self) -> Self:
@@ -448,7 +449,11 @@ class Executor:
     @property
     def report(self) -> Report:
         """The counters now; also after the executor was left."""
-        return _report(lib.ota_exec_report(self._exec)) if self._exec is not None else self._last
+        if self._exec is not None:
+            return _report(lib.ota_exec_report(self._exec))
+        if self._last is None:
+            raise error(Code.USAGE, "the executor was not opened")
+        return self._last
 
     def _open_port(self) -> None:
         options = self._options
