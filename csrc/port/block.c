@@ -117,7 +117,13 @@ static int block_open(struct ota_posix *p, enum ota_slot slot, const struct ota_
     flash->read = block_read;
     flash->prog = block_prog;
     flash->sync = block_sync;
-    return 0;
+    /* An applier that was killed may have left the right content in the page cache and old or torn content on the
+     * medium. What is compared, and skipped if it is right, has to be what a power cut would leave. */
+    status = block_sync(s);
+    if (status != 0) {
+        (void)ota_fd_close(&s->fd);
+    }
+    return status;
 }
 
 /* A character device is opened only when it is known what it is: opening a watchdog, say, starts it. */
