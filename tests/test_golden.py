@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
+from golden import builder as b
+from golden import make
 from otastream.errors import Code, OtaError
 from otastream.inspection import inspect_package, verify_package
 from otastream.native import ExecOptions, Executor
@@ -26,18 +24,6 @@ INDEX: dict[str, dict[str, Any]] = json.loads((FOLDER / "index.json").read_text(
 GOOD = [name for name in INDEX if name.startswith("good/")]
 BAD = [name for name in INDEX if name.startswith("bad/")]
 OLD = b"hello, bored\n"
-
-
-@pytest.fixture(scope="module")
-def make() -> Iterator[ModuleType]:
-    sys.path.insert(0, str(FOLDER))
-    spec = importlib.util.spec_from_file_location("golden_make", FOLDER / "make.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
-    sys.path.remove(str(FOLDER))
 
 
 def test_the_index_lists_exactly_the_files() -> None:
@@ -55,13 +41,13 @@ def test_there_are_vectors_for_every_error_of_the_format() -> None:
     assert all(name.removeprefix("bad/").split("-")[0].upper() == INDEX[name]["error"] for name in BAD)
 
 
-def test_the_generator_makes_the_same_bytes(make: ModuleType) -> None:
+def test_the_generator_makes_the_same_bytes() -> None:
     made = make.packages()
     assert set(made) == set(INDEX)
     for name, data in made.items():
         if "compressed" in INDEX[name]:  # these depend on the version of zlib or libzstd: same content, not same bytes
             if INDEX[name]["error"] is None:
-                assert make.builder.count_records(data) == INDEX[name]["records"]
+                assert b.count_records(data) == INDEX[name]["records"]
         else:
             assert data == (FOLDER / name).read_bytes(), name
 
@@ -135,8 +121,7 @@ def test_the_executor_accepts_and_refuses_the_same_records(tmp_path: Path) -> No
     assert checked > 300
 
 
-def test_a_bad_digest_of_full_content_is_corrupt(make: ModuleType, tmp_path: Path) -> None:
-    b = make.builder
+def test_a_bad_digest_of_full_content_is_corrupt(tmp_path: Path) -> None:
     fields = {b.PATH: b"a", b.MODE: 0, b.SIZE: 3, b.DIGEST: 1, b.ENGINE: 0}
     package = tmp_path / "p.ota"
     package.write_bytes(b.Package(b.stream(b.record(b.FILE, fields, b"abc"))).build())

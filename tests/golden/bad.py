@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-import builder as b
+from golden import builder as b
 
 _TEXT = b"hello, board\n"
 _FULL = b.content(_TEXT)
@@ -322,7 +322,7 @@ def _types() -> Iterator[tuple[str, bytes]]:
     }
     for name, change in changes.items():
         yield f"file-{name}", b.record(b.FILE, _META | change)
-    for name, change in {
+    deltas: dict[str, dict[int, Any]] = {
         "source-with-full": {b.ENGINE: 0},
         "source-not-a-map": {b.SOURCE: 1},
         "source-node": {b.SOURCE: {b.SIZE: 1, b.TARGETS: [b"/dev/a"]}},
@@ -334,7 +334,8 @@ def _types() -> Iterator[tuple[str, bytes]]:
         "old-view-0": {b.OLD_VIEW: 0},
         "new-view-0": {b.NEW_VIEW: 0},
         "engine-text": {b.ENGINE: "bsdiff"},
-    }.items():
+    }
+    for name, change in deltas.items():
         yield f"file-{name}", b.record(b.FILE, _DELTA | change, b"")
     yield "file-delta-without-source", b.record(b.FILE, _without(_DELTA, b.SOURCE), b"")
     for name, nodes in {
@@ -406,8 +407,8 @@ def _paths() -> Iterator[tuple[str, bytes]]:
         yield f"node-{name}", b.record(b.BLOCK, _FULL | {b.TARGETS: [node]}, _TEXT)
     yield "source", b.record(b.FILE, _DELTA | {b.SOURCE: {b.PATH: b"../a", b.SIZE: 1}}, b"")
     yield "source-root", b.record(b.FILE, _DELTA | {b.SOURCE: {b.ROOT: b"a", b.PATH: b"a", b.SIZE: 1}}, b"")
-    node = {b.SIZE: 1, b.TARGETS: [b"/dev/../mem"]}
-    yield "source-node", b.record(b.BLOCK, _NODE | _FULL | {b.ENGINE: 1, b.SOURCE: node}, b"")
+    source = {b.SIZE: 1, b.TARGETS: [b"/dev/../mem"]}
+    yield "source-node", b.record(b.BLOCK, _NODE | _FULL | {b.ENGINE: 1, b.SOURCE: source}, b"")
     for name, to in {"dot-dot": b"../a", "absolute": b"/etc/a", "empty-name": b"a//b"}.items():
         yield f"hard-link-{name}", b.record(b.LINK, _PATH | {b.TYPE: 1, b.TO: to})
     expect = {b.TYPE: 1, b.OLD: [0], b.NEW: [0]}
@@ -415,10 +416,10 @@ def _paths() -> Iterator[tuple[str, bytes]]:
 
 
 def _manifests() -> Iterator[tuple[str, bytes]]:
-    good = {b.RECORDS: 0, b.BYTES: 0, b.NEEDS: []}
+    good: dict[int, Any] = {b.RECORDS: 0, b.BYTES: 0, b.NEEDS: []}
     for key in good:
         yield f"format-manifest-without-{key}", b.record(b.MANIFEST, _without(good, key))
-    for name, change in {
+    changes: dict[str, dict[int, Any]] = {
         "format-manifest-name-empty": {b.NAME: ""},
         "format-manifest-name-256": {b.NAME: "x" * 256},
         "format-manifest-version-bytes": {b.VERSION: b"1"},
@@ -434,7 +435,8 @@ def _manifests() -> Iterator[tuple[str, bytes]]:
         "unsupported-needs-engine": {b.NEEDS: ["file", "xyz"]},
         "unsupported-needs-kind": {b.NEEDS: ["manifest"]},
         "unsupported-manifest-field": {b.LABEL: "x"},
-    }.items():
+    }
+    for name, change in changes.items():
         yield name, b.record(b.MANIFEST, good | change)
 
 

@@ -6,10 +6,11 @@ import gzip
 import hashlib
 from collections.abc import Iterator, Mapping
 
-import builder as b
 import zstandard
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from golden import builder as b
 
 _TEXT = b"hello, board\n"
 _OLD = b"hello, bored\n"

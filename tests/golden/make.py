@@ -1,4 +1,4 @@
-"""Write the golden packages: ``python tests/golden/make.py``.
+"""Write the golden packages: ``python -m golden.make`` in the folder tests.
 
 ``good/`` must be accepted by every reader, ``bad/`` refused with the error that the name begins with. ``index.json``
 says the same for programs: {file: {"error": code name or null, "sha256": of the file, "records": number of records}};
@@ -12,9 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import bad
-import builder
-import good
+from golden import bad, builder, good
 
 FOLDER = Path(__file__).parent
 COMPRESSED = {
