@@ -13,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static struct board_model b;
     static uint64_t workspace[1 << 15];
     static const char old_a[] = "the old content of a";
-    struct ota_exec_options options = {0, 0, 512, 4096, OTA_HEADER_MAX};
+    struct ota_exec_options options = {0};
     struct flash_model flash;
     struct ota_exec *ex;
     size_t step;
@@ -22,6 +22,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (size < 2 || size > 4096)
         return 0;
+    options.window = 512;
+    options.block_buffer = 4096;
+    options.header_max = OTA_HEADER_MAX;
     step = data[0] == 0 ? size : data[0];
     board_init(&b);
     board_put_dir(&b, "/config");
