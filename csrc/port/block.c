@@ -6,7 +6,6 @@
 #include <linux/fs.h>
 #include <linux/major.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -72,7 +71,7 @@ static int block_sync(void *ctx)
     /* both are wishes: without permission, or on a medium that is memory itself, nothing is lost but the check */
     (void)posix_fadvise(s->fd, 0, 0, POSIX_FADV_DONTNEED);
     if (s->is_block) {
-        (void)ioctl(s->fd, BLKFLSBUF, 0);
+        (void)ota_fd_ioctl(s->fd, BLKFLSBUF, NULL);
     }
     return 0;
 }
@@ -99,7 +98,7 @@ static int block_open(struct ota_posix *p, enum ota_slot slot, const struct ota_
         } else {
             size = (uint64_t)now.st_size;
         }
-    } else if (ioctl(fd, BLKGETSIZE64, &size) != 0) {
+    } else if (ota_fd_ioctl(fd, BLKGETSIZE64, &size) != 0) {
         status = ota_posix_fail(p, errno);
     }
     if (status != 0) {

@@ -47,7 +47,7 @@ static int mtd_erase(void *ctx, uint64_t off)
     memset(&area, 0, sizeof(area));
     area.start = off;
     area.length = s->erase_size;
-    while (ioctl(s->fd, MEMERASE64, &area) != 0) {
+    while (ota_fd_ioctl(s->fd, MEMERASE64, &area) != 0) {
         if (errno != EINTR) {
             return ota_posix_fail(s->owner, errno);
         }
@@ -59,7 +59,7 @@ static int mtd_is_bad(void *ctx, uint64_t off)
 {
     struct ota_posix_slot *s = ctx;
     __kernel_loff_t at = (__kernel_loff_t)off;
-    int r = ioctl(s->fd, MEMGETBADBLOCK, &at);
+    int r = ota_fd_ioctl(s->fd, MEMGETBADBLOCK, &at);
     return r < 0 ? ota_posix_fail(s->owner, errno) : r > 0;
 }
 
@@ -67,7 +67,7 @@ static int mtd_mark_bad(void *ctx, uint64_t off)
 {
     struct ota_posix_slot *s = ctx;
     __kernel_loff_t at = (__kernel_loff_t)off;
-    return ioctl(s->fd, MEMSETBADBLOCK, &at) != 0 ? ota_posix_fail(s->owner, errno) : 0;
+    return ota_fd_ioctl(s->fd, MEMSETBADBLOCK, &at) != 0 ? ota_posix_fail(s->owner, errno) : 0;
 }
 
 /* ---- opening ---------------------------------------------------------------------------------------------------- */
@@ -119,7 +119,7 @@ int ota_mtd_open(struct ota_posix *p, enum ota_slot slot, int fd, int write, str
     struct mtd_info_user info;
     struct stat st;
     off_t size; /* MEMGETINFO has 32 bits for it */
-    if (ioctl(fd, MEMGETINFO, &info) != 0 || fstat(fd, &st) != 0 || (size = lseek(fd, 0, SEEK_END)) < 0) {
+    if (ota_fd_ioctl(fd, MEMGETINFO, &info) != 0 || fstat(fd, &st) != 0 || (size = lseek(fd, 0, SEEK_END)) < 0) {
         return ota_posix_fail(p, errno);
     }
     if (kind_of(&info, &flash->kind) != 0 || (write && under_ubi(minor(st.st_rdev) / 2))) {

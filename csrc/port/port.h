@@ -89,6 +89,8 @@ int ota_fd_read_at(struct ota_posix *p, int fd, uint64_t off, uint8_t *buf, size
 int ota_fd_write(struct ota_posix *p, int fd, const uint8_t *buf, size_t len);
 int ota_fd_write_at(struct ota_posix *p, int fd, uint64_t off, const uint8_t *buf, size_t len);
 int ota_fd_sync(struct ota_posix *p, int fd);
+/* ioctl with a pointer; musl's takes the request as int, which most requests do not fit without a cast. */
+int ota_fd_ioctl(int fd, unsigned long request, void *arg);
 /* openat that retries EINTR and always sets O_CLOEXEC; -1 with errno. */
 int ota_fd_open(int dir, const char *name, int flags, unsigned mode);
 

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 size_t ota_posix_size(void)
@@ -143,6 +144,15 @@ int ota_fd_sync(struct ota_posix *p, int fd)
         return errno == EINVAL || errno == ENOSYS ? 0 : ota_posix_fail(p, errno);
     }
     return 0;
+}
+
+int ota_fd_ioctl(int fd, unsigned long request, void *arg)
+{
+#ifdef __GLIBC__
+    return ioctl(fd, request, arg);
+#else
+    return ioctl(fd, (int)request, arg);
+#endif
 }
 
 /* ---- init ------------------------------------------------------------------------------------------------------ */

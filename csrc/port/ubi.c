@@ -161,7 +161,7 @@ int ota_ubi_begin(void *ctx, const char *name, size_t len, uint64_t size)
         ota_ubi_abort(p);
         return status;
     }
-    if (ioctl(p->ubi_fd, UBI_IOCVOLUP, &bytes) != 0) {
+    if (ota_fd_ioctl(p->ubi_fd, UBI_IOCVOLUP, &bytes) != 0) {
         status = ota_posix_fail(p, errno);
         ota_ubi_abort(p);
         return p->err == EBUSY ? -OTA_E_NODE : status;
