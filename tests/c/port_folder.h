@@ -90,7 +90,7 @@ static inline const char *host(const struct folder *f, const char *rel)
     return t;
 }
 
-static inline void put(const struct folder *f, const char *rel, const char *content)
+static inline void put_file(const struct folder *f, const char *rel, const char *content)
 {
     int fd = open(host(f, rel), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     size_t len = strlen(content);

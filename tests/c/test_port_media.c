@@ -39,7 +39,7 @@ static void test_init(void)
     CHECK_INT(e, ENOENT);
     CHECK_INT(init_with(&f, f.root, NULL, &e), -OTA_E_USAGE);
     CHECK_INT(init_with(&f, "", f.tmp, NULL), -OTA_E_USAGE);
-    put(&f, "file", "x");
+    put_file(&f, "file", "x");
     CHECK_INT(init_with(&f, host(&f, "file"), f.tmp, &e), -OTA_E_USAGE);
     CHECK_INT(e, ENOTDIR);
     memset(longest, 'x', sizeof(longest) - 1);
@@ -110,10 +110,10 @@ static void test_node_file(void)
     folder_open(&f);
     put_dir(&f, "root/dev");
     put_dir(&f, "root/dev/by-name");
-    put(&f, "root/dev/part", "0123456789");
+    put_file(&f, "root/dev/part", "0123456789");
     put_link(&f, "root/dev/by-name/boot", "../part");
     put_link(&f, "root/dev/abs", "/dev/by-name/boot");
-    put(&f, "secret", "secret");
+    put_file(&f, "secret", "secret");
     put_link(&f, "root/dev/out", host(&f, "secret"));
     put_link(&f, "root/dev/up", "../../secret");
     put_link(&f, "root/dev/self", "self");
@@ -257,7 +257,7 @@ static void test_image(void)
     o = &f.port;
     CHECK_INT(o->image_open(o->ctx, OTA_SLOT_COPY, digest, 6), -OTA_E_MISSING);
     CHECK_INT(o->image_remove(o->ctx, digest), 0);
-    put(&f, "tmp/otastream-image.part", "left by a cut");
+    put_file(&f, "tmp/otastream-image.part", "left by a cut");
     CHECK_INT(o->image_begin(o->ctx, digest, 6), 0);
     CHECK_INT(o->image_write(o->ctx, (const uint8_t *)"abc", 3), 0);
     CHECK_INT(o->image_write(o->ctx, (const uint8_t *)"def", 3), 0);
@@ -287,7 +287,7 @@ static void test_image(void)
     CHECK(holds(&f, name, NULL));
 
     check_case = "a link in place of an image";
-    put(&f, "secret", "secret");
+    put_file(&f, "secret", "secret");
     put_link(&f, name, "../secret");
     put_link(&f, "tmp/otastream-image.part", "../secret");
     CHECK_INT(o->image_open(o->ctx, OTA_SLOT_COPY, digest, 6), -OTA_E_MISSING);
@@ -425,7 +425,7 @@ static void test_scripts(void)
     CHECK(ticks >= 2 && ticks <= 8);
 
     check_case = "a link in place of a script";
-    put(&f, "secret", "secret");
+    put_file(&f, "secret", "secret");
     put_link(&f, "tmp/otastream-end.sh", "../secret");
     CHECK_INT(spool(&f, OTA_SCRIPT_END, "exit 5"), 0);
     CHECK(holds(&f, "secret", "secret"));
@@ -491,15 +491,15 @@ static void test_identity(void)
     put_dir(&f, "root/etc");
     put_dir(&f, "root/mnt");
     put_link(&f, "root/etc/otastream", "/mnt"); /* within the apply root */
-    put(&f, "root/mnt/board", "# boards\n\n  cam-a \t\r\ncam b\n#x\nlast");
-    put(&f, "root/mnt/version", "1.2.3\nmore\n");
+    put_file(&f, "root/mnt/board", "# boards\n\n  cam-a \t\r\ncam b\n#x\nlast");
+    put_file(&f, "root/mnt/version", "1.2.3\nmore\n");
     CHECK_INT(o->identity(o->ctx, OTA_ID_BOARD, buf, sizeof(buf), &len), 0);
     CHECK(len == 16 && memcmp(buf, "cam-a\0cam b\0last", 16) == 0);
     CHECK_INT(o->identity(o->ctx, OTA_ID_BOARD, buf, 16, &len), 0);
     CHECK_INT(o->identity(o->ctx, OTA_ID_BOARD, buf, 15, &len), -OTA_E_CONFIG);
     CHECK_INT(o->identity(o->ctx, OTA_ID_VERSION, buf, sizeof(buf), &len), 0);
     CHECK(len == 5 && memcmp(buf, "1.2.3", 5) == 0);
-    put(&f, "root/mnt/board", "# nothing\n \n");
+    put_file(&f, "root/mnt/board", "# nothing\n \n");
     CHECK_INT(o->identity(o->ctx, OTA_ID_BOARD, buf, sizeof(buf), &len), -OTA_E_MISSING);
     must(truncate(host(&f, "root/mnt/board"), 20000) == 0, "truncate");
     CHECK_INT(o->identity(o->ctx, OTA_ID_BOARD, buf, sizeof(buf), &len), -OTA_E_CONFIG);

@@ -18,7 +18,7 @@ static void test_stat(void)
     int status;
     check_case = "stat";
     folder_open(&f);
-    put(&f, "root/file", "four");
+    put_file(&f, "root/file", "four");
     must(chmod(host(&f, "root/file"), 04751) == 0, "chmod");
     put_dir(&f, "root/dir");
     put_link(&f, "root/link", "dir");
@@ -120,9 +120,9 @@ static void test_escapes(void)
     folder_open(&f);
     o = &f.port;
     put_dir(&f, "outside");
-    put(&f, "outside/secret", "secret");
+    put_file(&f, "outside/secret", "secret");
     put_dir(&f, "root/real");
-    put(&f, "root/mine", "mine");
+    put_file(&f, "root/mine", "mine");
     put_link(&f, "root/up", "../outside");
     put_link(&f, "root/abs", host(&f, "outside"));
     put_link(&f, "root/inner", "real");
@@ -211,7 +211,7 @@ static void test_root_links(void)
     put_link(&f, "root/top", "/");
     put_link(&f, "root/loop", "loop2");
     put_link(&f, "root/loop2", "/loop");
-    put(&f, "root/plain", "x");
+    put_file(&f, "root/plain", "x");
 
     CHECK_INT(stage(&f, at_root("/config", "a"), "1", &m), 0);
     CHECK(holds(&f, "root/mnt/flash/config/a", "1"));
@@ -261,7 +261,7 @@ static void test_stage(void)
     CHECK(no_leftover(&f, "root/d"));
 
     check_case = "the staged file is private until it is complete";
-    put(&f, "root/d/.otastream-new", "left by a cut");
+    put_file(&f, "root/d/.otastream-new", "left by a cut");
     CHECK_INT(o->stage_begin(o->ctx, &p, 2), 0);
     CHECK_INT(lstat_of(&f, "root/d/.otastream-new").st_mode & 07777, 0600);
     CHECK_INT(lstat_of(&f, "root/d/.otastream-new").st_size, 0);
@@ -313,7 +313,7 @@ static void test_owner(void)
         return;
     }
     folder_open(&f);
-    put(&f, "root/f", "old");
+    put_file(&f, "root/f", "old");
     must(lchown(host(&f, "root/f"), 1234, 4321) == 0, "lchown");
     CHECK_INT(stage(&f, at("f"), "new", &m), 0);
     st = lstat_of(&f, "root/f");
@@ -371,7 +371,7 @@ static void test_xattrs(void)
     struct timespec nap = {0, 20000000};
     check_case = "xattrs";
     folder_open(&f);
-    put(&f, "root/f", "x");
+    put_file(&f, "root/f", "x");
     if (setxattr(host(&f, "root/f"), "user.old", "o", 1, 0) != 0) {
         printf("skipped: no extended attributes on the file system of the test\n");
         folder_close(&f);
@@ -429,7 +429,7 @@ static void test_dirs_and_remove(void)
     CHECK_INT(lstat_of(&f, "root/d").st_mode & 07777, 0700);
     p = at("none/d");
     CHECK_INT(o->make_dir(o->ctx, &p, &m), -OTA_E_MISSING);
-    put(&f, "root/file", "x");
+    put_file(&f, "root/file", "x");
     p = at("file");
     CHECK_INT(o->make_dir(o->ctx, &p, &m), -OTA_E_TARGET);
     put_link(&f, "root/link", "d");
@@ -450,12 +450,12 @@ static void test_dirs_and_remove(void)
     p = at("d");
     CHECK_INT(o->remove(o->ctx, &p, 0), 0);
     CHECK(S_ISDIR(lstat_of(&f, "root/d").st_mode));
-    put(&f, "root/d/.otastream-new", "left by a cut");
-    put(&f, "root/d/kept", "k");
+    put_file(&f, "root/d/.otastream-new", "left by a cut");
+    put_file(&f, "root/d/kept", "k");
     CHECK_INT(o->remove(o->ctx, &p, 1), 1);
     CHECK(holds(&f, "root/d/kept", "k"));
     must(unlink(host(&f, "root/d/kept")) == 0, "unlink");
-    put(&f, "root/d/.otastream-new", "left by a cut");
+    put_file(&f, "root/d/.otastream-new", "left by a cut");
     CHECK_INT(o->remove(o->ctx, &p, 1), 0);
     CHECK(holds(&f, "root/d", NULL));
     p = at("none/x");
@@ -490,7 +490,7 @@ static void test_links(void)
     CHECK_INT(o->symlink(o->ctx, &p, longest, OTA_PATH_MAX, NULL), -OTA_E_PATH);
     CHECK_INT(o->symlink(o->ctx, &p, "a\0b", 3, NULL), -OTA_E_PATH);
     CHECK_INT(o->symlink(o->ctx, &p, "", 0, NULL), -OTA_E_PATH);
-    put(&f, "root/file", "f");
+    put_file(&f, "root/file", "f");
     q = at("file");
     CHECK_INT(o->read_link(o->ctx, &q, buf, sizeof(buf), &len), -OTA_E_TARGET);
     q = at("none");
@@ -503,15 +503,15 @@ static void test_links(void)
     check_case = "hard links";
     p = at("dir/h");
     q = at("file");
-    put(&f, "root/dir/.otastream-new", "left by a cut");
+    put_file(&f, "root/dir/.otastream-new", "left by a cut");
     CHECK_INT(o->hard_link(o->ctx, &p, &q), 0);
     CHECK_INT(lstat_of(&f, "root/dir/h").st_ino, lstat_of(&f, "root/file").st_ino);
     /* once more: a rename between two names of one file would do nothing and leave the staging name */
-    put(&f, "root/dir/.otastream-new", "left by a cut");
+    put_file(&f, "root/dir/.otastream-new", "left by a cut");
     CHECK_INT(o->hard_link(o->ctx, &p, &q), 0);
     CHECK_INT(lstat_of(&f, "root/file").st_nlink, 2);
     CHECK(no_leftover(&f, "root/dir"));
-    put(&f, "root/dir/h2", "other");
+    put_file(&f, "root/dir/h2", "other");
     p = at("dir/h2");
     CHECK_INT(o->hard_link(o->ctx, &p, &q), 0);
     CHECK(holds(&f, "root/dir/h2", "f"));
@@ -533,7 +533,7 @@ static void test_links(void)
     p = at_root("/again", "file");
     CHECK_INT(o->rename(o->ctx, &p, &q), 0); /* the same by another path, and it has a second name */
     CHECK(holds(&f, "root/file", "f"));
-    put(&f, "root/new", "n");
+    put_file(&f, "root/new", "n");
     p = at("new");
     CHECK_INT(o->rename(o->ctx, &p, &q), 0);
     CHECK(holds(&f, "root/file", "n"));
@@ -554,7 +554,7 @@ static void test_open(void)
     check_case = "open";
     folder_open(&f);
     o = &f.port;
-    put(&f, "root/f", "0123456789");
+    put_file(&f, "root/f", "0123456789");
     put_dir(&f, "root/d");
     must(mkfifo(host(&f, "root/pipe"), 0600) == 0, "mkfifo");
     CHECK_INT(o->open(o->ctx, OTA_SLOT_SOURCE, &p, &size), 0);
@@ -685,7 +685,7 @@ static void test_no_space(void)
     o = &f.port;
     put_dir(&f, "root/small");
     if (mount("none", host(&f, "root/small"), "tmpfs", 0, "size=256k") == 0) {
-        put(&f, "root/small/f", "old");
+        put_file(&f, "root/small/f", "old");
         CHECK_INT(o->free_space(o->ctx, &p, &fs, &bytes, &unit), 0);
         CHECK(bytes <= 256 * 1024 && bytes > 128 * 1024);
         CHECK_INT(fs, lstat_of(&f, "root/small").st_dev);
@@ -700,7 +700,7 @@ static void test_no_space(void)
         CHECK(no_leftover(&f, "root/small"));
         CHECK_INT(stage(&f, p, "new", &m), 0); /* the room is free again */
         check_case = "moving to another file system";
-        put(&f, "root/outer", "o");
+        put_file(&f, "root/outer", "o");
         {
             struct ota_path from = at("outer");
             CHECK_INT(o->rename(o->ctx, &from, &p), -OTA_E_IO);
@@ -716,7 +716,7 @@ static void test_no_space(void)
         struct rlimit was;
         struct rlimit low;
         printf("no tmpfs can be mounted here: a limit on file sizes stands for a full file system\n");
-        put(&f, "root/small/f", "old");
+        put_file(&f, "root/small/f", "old");
         must(getrlimit(RLIMIT_FSIZE, &was) == 0, "getrlimit");
         low = was;
         low.rlim_cur = 100000;
@@ -745,9 +745,9 @@ static void test_not_allowed(void)
     check_case = "not allowed";
     folder_open(&f);
     put_dir(&f, "root/d");
-    put(&f, "root/d/f", "old");
+    put_file(&f, "root/d/f", "old");
     put_dir(&f, "root/open");
-    put(&f, "root/open/f", "root's");
+    put_file(&f, "root/open/f", "root's");
     must(chmod(f.base, 0755) == 0 && chmod(host(&f, "root/d"), 0555) == 0, "chmod");
     must(chmod(host(&f, "root/open"), 0777) == 0, "chmod");
     pid = fork();
