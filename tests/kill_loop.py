@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
+import otastream.cli.apply  # noqa: F401 (loaded before the forks: commands are imported when they are used)
 from bench.measure import differences
 from otastream.cli.main import run
 from e2e_support import apply_args, board

@@ -146,8 +146,9 @@ def test_pipe_that_breaks_off(pair: tuple[Path, Path], package: Path, tmp_path: 
 
 
 def test_inspect_json_names_every_target(package: Path) -> None:
-    shown = json.loads(succeed("inspect", "--json", package))
-    text = json.dumps(shown)
+    lines = [json.loads(line) for line in succeed("inspect", "--json", package).splitlines()]
+    assert [lines[0]["kind"], lines[1]["kind"], lines[-2]["kind"]] == ["preamble", "manifest", "end"]
+    text = json.dumps(lines)
     for name in ("lib/lib0.so", "added/deep/file", "new-place/moved", "becomes-folder/inside"):
         assert name in text
 

@@ -90,9 +90,9 @@ def test_killed_at_any_moment_ends_in_new(release: Path, tmp_path: Path, shard: 
 def test_the_real_command_killed(release: Path, tmp_path: Path) -> None:
     """The same for a process as a user starts it, at a few moments of its life."""
     root = board(tmp_path, release / "old")
-    for tenths in range(1, 9):
+    for part in range(1, 13):
         with subprocess.Popen([*OTASTREAM, *apply_args(release / "update.ota", root)], stderr=subprocess.DEVNULL) as process:
-            time.sleep(tenths / 20)
+            time.sleep(part / 20)
             process.kill()
     succeed(*apply_args(release / "update.ota", root))
     assert differences(release / "new", root / "config") == []
