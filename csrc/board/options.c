@@ -1,0 +1,163 @@
+/* options.c - the command line of otaunpack. */
+#include "board.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { OPT_ROOT = 256, OPT_PROGRESS, OPT_STATUS, OPT_WATCHDOG, OPT_SELF_TEST, OPT_VERSION, OPT_VERIFY, OPT_IGNORE_SPACE };
+
+static const struct option long_options[] = {
+    {"dry-run", no_argument, NULL, 'n'},
+    {"help", no_argument, NULL, 'h'},
+    {"ignore-space", no_argument, NULL, OPT_IGNORE_SPACE},
+    {"keys", required_argument, NULL, 'k'},
+    {"progress", required_argument, NULL, OPT_PROGRESS},
+    {"root", required_argument, NULL, OPT_ROOT},
+    {"self-test", no_argument, NULL, OPT_SELF_TEST},
+    {"status", required_argument, NULL, OPT_STATUS},
+    {"tmp", required_argument, NULL, 't'},
+    {"verify", no_argument, NULL, OPT_VERIFY},
+    {"version", no_argument, NULL, OPT_VERSION},
+    {"watchdog", required_argument, NULL, OPT_WATCHDOG},
+    {NULL, 0, NULL, 0},
+};
+
+static const char *const progress_names[] = {"auto", "bar", "json", "numeric", "none"};
+
+static int usage(const char *problem, const char *what)
+{
+    fprintf(stderr, BOARD_PROGRAM ": error: caller: wrong arguments: %s%s\n" BOARD_PROGRAM ": hint: see --help\n",
+            problem, what);
+    return -OTA_E_USAGE;
+}
+
+static int set_package(struct board_options *o, const char *name, int raw)
+{
+    if (o->package != NULL) {
+        return usage("more than one package", "");
+    }
+    o->package = name;
+    o->raw = raw;
+    return 0;
+}
+
+static int set_progress(struct board_options *o, const char *name)
+{
+    size_t i;
+    for (i = 0; i < sizeof(progress_names) / sizeof(progress_names[0]); i++) {
+        if (strcmp(name, progress_names[i]) == 0) {
+            o->progress = (enum board_progress)i;
+            return 0;
+        }
+    }
+    return usage("no such progress: ", name);
+}
+
+static int take(struct board_options *o, int option)
+{
+    switch (option) {
+    case 'x':
+        return set_package(o, optarg, 0);
+    case 'r':
+        return set_package(o, optarg, 1);
+    case 't':
+        o->tmp = optarg;
+        return 0;
+    case 'k':
+        o->keys = optarg;
+        o->keys_given = 1;
+        return 0;
+    case 'n':
+        o->dry_run = 1;
+        return 0;
+    case 'h':
+        o->mode = BOARD_HELP;
+        return 0;
+    case OPT_ROOT:
+        o->root = optarg;
+        return 0;
+    case OPT_PROGRESS:
+        return set_progress(o, optarg);
+    case OPT_STATUS:
+        o->status = optarg;
+        return 0;
+    case OPT_WATCHDOG:
+        o->watchdog = optarg;
+        return 0;
+    case OPT_IGNORE_SPACE:
+        o->ignore_space = 1;
+        return 0;
+    case OPT_SELF_TEST:
+        o->mode = BOARD_SELF_TEST;
+        return 0;
+    case OPT_VERIFY:
+        o->verify = 1;
+        return 0;
+    case OPT_VERSION:
+        o->mode = BOARD_VERSION;
+        return 0;
+    default:
+        return usage("unknown option, or one without its argument", "");
+    }
+}
+
+int board_options_parse(struct board_options *o, int argc, char **argv)
+{
+    int option;
+    memset(o, 0, sizeof(*o));
+    o->root = "/";
+    o->tmp = BOARD_TMP;
+    o->keys = BOARD_KEYS;
+    opterr = 0; /* our own words, in the form of every other error */
+    while ((option = getopt_long(argc, argv, "x:r:t:k:nh", long_options, NULL)) != -1) {
+        if (take(o, option) != 0) {
+            return -OTA_E_USAGE;
+        }
+        if (o->mode == BOARD_HELP || o->mode == BOARD_VERSION) {
+            return 0;
+        }
+    }
+    if (optind < argc) {
+        return usage("not an option: ", argv[optind]);
+    }
+    if (o->mode == BOARD_APPLY && o->package == NULL) {
+        return usage("no package: give -x FILE, or -x - for stdin", "");
+    }
+    return 0;
+}
+
+void board_help(void)
+{
+    static const char *const groups[] = {"caller", "package", "trust", "mismatch", "device"};
+    size_t g;
+    int i;
+    printf("Usage: " BOARD_PROGRAM " -x FILE [options]\n"
+           "Apply an otastream package to this board. Nothing is written before the whole package was checked (a file)\n"
+           "or everything it expects was found (a pipe). After a cut or a failure run the same package again.\n\n"
+           "  -x FILE               the package, also gzip or zstd compressed from outside; -: stdin\n"
+           "  -r FILE               the same, but refuse outer compression\n"
+           "  -t, --tmp DIR         writable folder for scripts and built images [" BOARD_TMP "]\n"
+           "  -k, --keys PATH       trusted keys, a PEM file or a folder of them [" BOARD_KEYS "];\n"
+           "                        with any key, packages without a signature by one of them are refused\n"
+           "  -n, --dry-run         check everything that can be checked, write nothing, run no script\n"
+           "      --verify          read the whole package and check it; look at no target\n"
+           "      --ignore-space    do not compare free space before writing\n"
+           "      --root DIR        folder that stands for / of the board [/]\n"
+           "      --progress HOW    auto, bar, json, numeric or none; on stderr [auto: bar on a terminal]\n"
+           "      --status FILE     file that says what happened, also after a reboot: state=not-started,\n"
+           "                        failed-before-write, writing, failed-after-write or done; package, version, code\n"
+           "      --watchdog DEV    watchdog to feed while at work\n"
+           "      --self-test       check this program on this board; writes only beneath -t\n"
+           "      --version, -h, --help\n\n"
+           "SIGHUP and SIGINT stop only before the first write; SIGTERM also later, where nothing is half written.\n\n"
+           "Exit codes, by who must act (0: all went well):\n");
+    for (g = 0; g < sizeof(groups) / sizeof(groups[0]); g++) {
+        printf("%s\n", groups[g]);
+        for (i = 0; i < ota_error_count(); i++) {
+            if (strcmp(ota_error_who(i), groups[g]) == 0) {
+                printf("  %3d %s\n", ota_error_code(i), ota_error_text(i));
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+"""Build the board program: static, against musl, for each architecture; then a table of what it weighs.
+
+    boardbuild.py [ARCH...]      armhf arm64 amd64 (all of them by default)
+
+Debian's cross compilers compile; musl, zlib, libzstd and libsodium are Debian's packages of the target architecture,
+unpacked beneath .cache by scripts/debroot.py. The result is build/board/ARCH/otaunpack. A program above its budget in
+csrc/board/budget.json is an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+TREE = Path(__file__).resolve().parent.parent
+BUDGET = TREE / "csrc/board/budget.json"
+LIBRARIES = ("libzstd.a", "libz.a", "libsodium.a")
+PACKAGES = ("musl", "musl-dev", "zlib1g-dev", "libzstd-dev", "libsodium-dev", "linux-libc-dev")
+HEADERS = ("zlib.h", "zconf.h", "zstd.h", "zstd_errors.h", "sodium.h", "sodium", "linux", "asm-generic", "mtd")
+"""What of the unpacked headers may be seen beside musl's own."""
+# No -Wconversion here: musl's ioctl takes an int, and request numbers are unsigned. `make lint` has it, against glibc.
+COMPILE = (
+    *"-std=c99 -pedantic -Wall -Wextra -Werror -Wshadow -D_GNU_SOURCE -Os -ffunction-sections -fdata-sections".split(),
+    *"-fno-asynchronous-unwind-tables -fno-unwind-tables -fno-stack-protector -fomit-frame-pointer".split(),
+)
+LINK = "-static -Wl,--gc-sections -Wl,--build-id=none -Wl,-z,norelro -Wl,-z,noseparate-code".split()
+PARTS = (("core", "/core/"), ("port", "/port/"), ("board", "/board/"), ("zstd", "libzstd.a"), ("zlib", "libz.a"))
+PARTS += (("libsodium", "libsodium.a"), ("musl", "libc.a"), ("gcc", "libgcc"))
+
+
+@dataclass(frozen=True)
+class Target:
+    arch: str
+    triplet: str
+    musl: str
+    tool: str  # prefix of the compiler's tools
+    package: str  # Debian package of the compiler
+    flags: tuple[str, ...] = ()
+
+
+TARGETS = {
+    t.arch: t
+    for t in (
+        Target(
+            "armhf", "arm-linux-gnueabihf", "arm-linux-musleabihf", "arm-linux-gnueabihf-", "gcc-arm-linux-gnueabihf",
+            ("-march=armv7-a", "-mfpu=vfpv3-d16", "-mthumb"),
+        ),
+        Target("arm64", "aarch64-linux-gnu", "aarch64-linux-musl", "aarch64-linux-gnu-", "gcc-aarch64-linux-gnu"),
+        Target("amd64", "x86_64-linux-gnu", "x86_64-linux-musl", "x86_64-linux-gnu-", "gcc"),
+    )
+}  # fmt: skip
+
+
+def run(*args: str | Path) -> str:
+    done = subprocess.run(args, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"boardbuild: {' '.join(map(str, args))}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def version() -> str:
+    found = re.search(r'^__version__.*= "([^"]+)"', (TREE / "otastream/__init__.py").read_text(), re.M)
+    if not found:
+        raise SystemExit("boardbuild: no version in otastream/__init__.py")
+    return found.group(1)
+
+
+def sysroot(target: Target) -> Path:
+    """Headers and libraries of the target, fetched when they are not there yet."""
+    root = TREE / ".cache/cross" / target.arch
+    if not (root / ".packages").exists():
+        run(sys.executable, TREE / "scripts/debroot.py", target.arch, "get", root, *PACKAGES)
+    return root / "usr"
+
+
+def prepare(target: Target, usr: Path, out: Path) -> list[str]:
+    """The compiler call: musl's specs with their paths in the sysroot, a folder with the headers that are wanted."""
+    specs = (usr / "lib" / target.musl / "musl-gcc.specs").read_text()
+    (out / "musl.specs").write_text(specs.replace("/usr/", f"{usr}/"))
+    include = out / "include"
+    shutil.rmtree(include, ignore_errors=True)
+    include.mkdir(parents=True)
+    for name in HEADERS:
+        for folder in (usr / "include", usr / "include" / target.triplet):
+            if (folder / name).exists():
+                (include / name).symlink_to(folder / name)
+    (include / "asm").symlink_to(usr / "include" / target.triplet / "asm")
+    return [f"{target.tool}gcc", f"-specs={out}/musl.specs", *target.flags]
+
+
+def compile_all(compiler: list[str], out: Path) -> list[Path]:
+    sources = sorted(p for layer in ("core", "port", "board") for p in (TREE / "csrc" / layer).glob("*.c"))
+    newest_header = max(p.stat().st_mtime for p in (*(TREE / "csrc").glob("*/*.h"), Path(__file__)))
+
+    def one(source: Path) -> Path:
+        made = out / source.parent.name / f"{source.stem}.o"
+        if made.exists() and made.stat().st_mtime > max(source.stat().st_mtime, newest_header):
+            return made
+        made.parent.mkdir(exist_ok=True)
+        include = [f"-I{TREE}/csrc/include", f"-I{TREE}/csrc/core", f"-isystem{out}/include"]
+        define = f'-DOTA_VERSION_TEXT="{version()}"'
+        run(*compiler, *COMPILE, define, *include, "-c", source, "-o", made)
+        return made
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(one, sources))
+
+
+def parts(map_file: Path) -> Counter[str]:
+    """Bytes that reach the file, by where they come from, as the linker's map says."""
+    found: Counter[str] = Counter()
+    text = map_file.read_text().split("Linker script and memory map", 1)[1]
+    section = re.compile(r"^ \.(\w+)\S*\s+0x[0-9a-f]+\s+0x([0-9a-f]+)\s+(\S+)$", re.M)
+    for kind, size, origin in section.findall(text):
+        if kind in ("text", "rodata", "data", "init_array", "ARM", "eh_frame"):
+            name = next((name for name, mark in PARTS if mark in origin), "other")
+            found[name] += int(size, 16)
+    return found
+
+
+def build(target: Target) -> tuple[int, Counter[str]]:
+    """Stripped size in bytes, and what of it comes from where."""
+    if not shutil.which(f"{target.tool}gcc"):
+        raise SystemExit(f"boardbuild: no compiler for {target.arch}: scripts/apt.sh board (package {target.package})")
+    out = TREE / "build/board" / target.arch
+    out.mkdir(parents=True, exist_ok=True)
+    usr = sysroot(target)
+    compiler = prepare(target, usr, out)
+    objects = compile_all(compiler, out)
+    libraries = [usr / "lib" / target.triplet / name for name in LIBRARIES]
+    run(*compiler, *LINK, "-o", out / "otaunpack.full", *objects, *libraries, f"-Wl,-Map,{out}/otaunpack.map")
+    run(f"{target.tool}strip", "-s", "-R", ".comment", "-o", out / "otaunpack", out / "otaunpack.full")
+    return (out / "otaunpack").stat().st_size, parts(out / "otaunpack.map")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Build the board program.")
+    parser.add_argument("archs", nargs="*", metavar="ARCH", default=list(TARGETS))
+    args = parser.parse_args()
+    if unknown := set(args.archs) - set(TARGETS):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(TARGETS)}")
+    budget: dict[str, int] = json.loads(BUDGET.read_text())["program_bytes"]
+    names = [name for name, _ in PARTS] + ["other"]
+    print(f"{'bytes':8}{'file':>9}{'budget':>9}" + "".join(f"{name:>11}" for name in names))
+    over = []
+    for arch in args.archs:
+        size, found = build(TARGETS[arch])
+        print(f"{arch:8}{size:9}{budget[arch]:9}" + "".join(f"{found[name]:11}" for name in names), flush=True)
+        if size > budget[arch]:
+            over.append(arch)
+    if over:
+        print(f"boardbuild: above the budget in csrc/board/budget.json: {', '.join(over)}", file=sys.stderr)
+    return 1 if over else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
