@@ -1,26 +1,44 @@
 /* match.c - which parts of new are made from which parts of old.
  *
- * The method is that of bsdiff (Colin Percival, "Naive differences of executable code", 2003): exact matches from a
- * suffix array are grown in both directions as long as at least half of the bytes agree, and two that overlap are split
- * where most bytes agree. What differs from it: while old and new agree along the present diagonal nothing is searched,
- * and the beginning and the end that old and new share take no part at all.
+ * The frame is that of bsdiff (Colin Percival, "Naive differences of executable code", 2003): exact matches from a
+ * suffix array are grown in both directions while enough bytes agree, and two that overlap are split where most bytes
+ * agree. Ours are:
+ * - while old and new agree along the present diagonal nothing is searched, and the beginning and the end that old and
+ *   new share take no part at all;
+ * - far shorter matches are looked at, but each has to pay: what it saves must be worth the triple that it costs.
+ *   Whether a byte is cheap as a literal is estimated from how often it occurs in new.
  *
- * A diagonal is the set of pairs (position in old, position in new) of one distance. */
+ * A diagonal is the set of pairs (position in old, position in new) of one distance. The constants below were chosen by
+ * the size after zstd -19 with a window of 128 KiB, on ARM libraries, busybox and kernel modules. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "host.h"
 
 /* A match elsewhere must agree in so many bytes more than the present diagonal does over the same stretch. */
-#define SWITCH_GAIN 8u
+#define SWITCH_GAIN 3u
 /* Agreeing bytes on the present diagonal that are followed without a search. */
 #define FOLLOW_MIN 8u
 
-/* A diagonal at work: it makes new[new_pos ..] from old[old_pos ..]; it holds for certain up to new position `sure`. */
+/* Growing: what a byte that agrees is worth, and what one that does not costs; it ends for good this far below. */
+#define AGREE 2
+#define DIFFER 1
+#define GROW_DROP 2048
+
+/* Estimated size of parts of the payload once it is compressed, in sixteenths of a bit. */
+#define TRIPLE_COST 1024u
+#define DIFF_COST 128u /* a byte that differs from old */
+#define RUN_COST 128u  /* a stretch of them */
+/* How far apart pieces may be to be weighed against each other: bounds the time. */
+#define HORIZON 131072u
+
+/* A diagonal at work: it makes new[new_pos .. end) from old[old_pos ..); it agrees for certain up to new position
+ * `sure`, where it was found. end is known once the next diagonal is. */
 struct track {
     uint64_t new_pos;
     uint64_t old_pos;
     uint64_t sure;
+    uint64_t end;
 };
 
 struct matcher {
@@ -30,6 +48,7 @@ struct matcher {
     uint64_t new_size;
     struct ota_suffix suffix;
     struct ota_payload *payload;
+    uint32_t literal_cost[256];
 };
 
 static uint64_t min_u64(uint64_t a, uint64_t b)
@@ -37,51 +56,56 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+static uint64_t old_at(const struct track *t, uint64_t new_pos)
+{
+    return t->old_pos + (new_pos - t->new_pos);
+}
+
+/* ---- finding ---------------------------------------------------------------------------------------------------- */
+
 /* Bytes of new[from .. to) that agree with old along t. */
 static uint64_t agreeing(const struct matcher *m, const struct track *t, uint64_t from, uint64_t to)
 {
-    uint64_t count = 0;
-    uint64_t old_pos = t->old_pos + (from - t->new_pos);
+    uint64_t old_pos = old_at(t, from);
+    uint64_t count = 0, n;
 
     if (old_pos >= m->old_size)
         return 0;
-    to = min_u64(to, from + (m->old_size - old_pos));
-    for (const uint8_t *a = m->new_data + from, *b = m->old_data + old_pos, *end = m->new_data + to; a < end; a++, b++)
-        count += *a == *b;
+    n = min_u64(to - from, m->old_size - old_pos);
+    for (uint64_t i = 0; i < n; i++)
+        count += m->new_data[from + i] == m->old_data[old_pos + i];
     return count;
 }
 
-/* Length of the exact agreement along t from new position `from` on. */
-static uint64_t follow(const struct matcher *m, const struct track *t, uint64_t from)
+/* Length of the exact agreement of new[new_pos ..) with old[old_pos ..). */
+static uint64_t follow(const struct matcher *m, uint64_t new_pos, uint64_t old_pos)
 {
-    uint64_t old_pos = t->old_pos + (from - t->new_pos);
-
     if (old_pos >= m->old_size)
         return 0;
-    return ota_common_prefix(m->new_data + from, m->old_data + old_pos,
-                             min_u64(m->new_size - from, m->old_size - old_pos));
+    return ota_common_prefix(m->new_data + new_pos, m->old_data + old_pos,
+                             min_u64(m->new_size - new_pos, m->old_size - old_pos));
 }
 
-/* The next place, from new position `from` on, where another diagonal is better than t. 0: there is none. */
-static int find_next(const struct matcher *m, const struct track *t, uint64_t from, struct track *next)
+/* The next place behind the sure end of t where another diagonal is better. 0: there is none. */
+static int find_next(const struct matcher *m, const struct track *t, struct track *next)
 {
-    uint64_t at = from;
+    uint64_t at = t->sure;
 
     while (at < m->new_size) {
-        uint64_t run = follow(m, t, at);
+        uint64_t here = old_at(t, at);
+        uint64_t run = follow(m, at, here);
         uint64_t pos = 0, len;
 
         if (run >= FOLLOW_MIN) {
             at += run;
             continue;
         }
-        len = ota_suffix_longest(&m->suffix, m->new_data + at, m->new_size - at, t->old_pos + (at - t->new_pos), &pos);
+        len = ota_suffix_longest(&m->suffix, m->new_data + at, m->new_size - at, here, &pos);
         if (len > SWITCH_GAIN && len > agreeing(m, t, at, at + len) + SWITCH_GAIN) {
-            len += ota_common_prefix(m->new_data + at + len, m->old_data + pos + len,
-                                     min_u64(m->new_size - at - len, m->old_size - pos - len));
             next->new_pos = at;
             next->old_pos = pos;
-            next->sure = at + len;
+            next->sure = at + len + follow(m, at + len, pos + len);
+            next->end = next->sure;
             return 1;
         }
         at++;
@@ -89,17 +113,19 @@ static int find_next(const struct matcher *m, const struct track *t, uint64_t fr
     return 0;
 }
 
+/* ---- growing ---------------------------------------------------------------------------------------------------- */
+
 /* How far t is worth following from its sure end up to new position `limit`. */
 static uint64_t grow_forward(const struct matcher *m, const struct track *t, uint64_t limit)
 {
-    uint64_t old_pos = t->old_pos + (t->sure - t->new_pos);
+    uint64_t old_pos = old_at(t, t->sure);
     uint64_t room = min_u64(limit - t->sure, m->old_size - old_pos);
     const uint8_t *a = m->new_data + t->sure, *b = m->old_data + old_pos;
     uint64_t best = 0;
     int64_t score = 0, top = 0;
 
-    for (uint64_t i = 0; i < room; i++) {
-        score += a[i] == b[i] ? 1 : -1;
+    for (uint64_t i = 0; i < room && score + GROW_DROP > top; i++) {
+        score += a[i] == b[i] ? AGREE : -DIFFER;
         if (score > top) {
             top = score;
             best = i + 1;
@@ -108,7 +134,7 @@ static uint64_t grow_forward(const struct matcher *m, const struct track *t, uin
     return t->sure + best;
 }
 
-/* How far t is worth following backwards, at most to new position `limit`. */
+/* How far t is worth following backwards from its start, at most to new position `limit`. */
 static uint64_t grow_backward(const struct matcher *m, const struct track *t, uint64_t limit)
 {
     uint64_t room = min_u64(t->new_pos - limit, t->old_pos);
@@ -116,8 +142,8 @@ static uint64_t grow_backward(const struct matcher *m, const struct track *t, ui
     uint64_t best = 0;
     int64_t score = 0, top = 0;
 
-    for (uint64_t i = 1; i <= room; i++) {
-        score += *(a - i) == *(b - i) ? 1 : -1;
+    for (uint64_t i = 1; i <= room && score + GROW_DROP > top; i++) {
+        score += *(a - i) == *(b - i) ? AGREE : -DIFFER;
         if (score > top) {
             top = score;
             best = i;
@@ -130,7 +156,7 @@ static uint64_t grow_backward(const struct matcher *m, const struct track *t, ui
 static uint64_t split(const struct matcher *m, const struct track *t, const struct track *next, uint64_t from,
                       uint64_t to)
 {
-    const uint8_t *a = m->old_data + (t->old_pos + (from - t->new_pos));
+    const uint8_t *a = m->old_data + old_at(t, from);
     const uint8_t *b = m->old_data + (next->old_pos - (next->new_pos - from));
     uint64_t best = from;
     int64_t score = 0, top = 0;
@@ -147,33 +173,159 @@ static uint64_t split(const struct matcher *m, const struct track *t, const stru
     return best;
 }
 
-static void give(const struct matcher *m, const struct track *t, uint64_t end)
+/* Settle where t ends and where next, which begins where it was found, really begins: back to the start of t at most,
+ * which may vanish then. */
+static void join(const struct matcher *m, struct track *t, struct track *next)
 {
-    struct ota_piece piece = {t->new_pos, t->old_pos, end - t->new_pos};
+    uint64_t end = grow_forward(m, t, next->new_pos);
+    uint64_t begin = grow_backward(m, next, t->new_pos);
+
+    if (begin < end)
+        begin = end = split(m, t, next, begin, end);
+    t->end = end;
+    next->old_pos -= next->new_pos - begin;
+    next->new_pos = begin;
+}
+
+/* ---- choosing --------------------------------------------------------------------------------------------------- */
+
+/* 16 * log2(n) for n >= 1, rounded down: each squaring gives one more bit of the fraction. */
+static uint32_t log2_16(uint64_t n)
+{
+    uint32_t whole = 0, fraction = 0;
+    uint64_t x;
+
+    while (n >> whole > 1)
+        whole++;
+    x = whole > 31 ? n >> (whole - 31) : n << (31 - whole); /* 2^31 is 1.0 */
+    for (uint32_t bit = 8; bit > 0; bit /= 2) {
+        x = (x * x) >> 31;
+        if (x >> 32) {
+            x >>= 1;
+            fraction += bit;
+        }
+    }
+    return 16 * whole + fraction;
+}
+
+static void estimate_literals(struct matcher *m, uint64_t from)
+{
+    uint64_t count[256];
+
+    for (int i = 0; i < 256; i++)
+        count[i] = 1;
+    for (uint64_t i = from; i < m->new_size; i++)
+        count[m->new_data[i]]++;
+    for (int i = 0; i < 256; i++)
+        m->literal_cost[i] = log2_16(m->new_size - from + 256) - log2_16(count[i]);
+}
+
+static uint64_t literal_cost(const struct matcher *m, uint64_t from, uint64_t to)
+{
+    uint64_t sum = 0;
+
+    for (uint64_t i = from; i < to; i++)
+        sum += m->literal_cost[m->new_data[i]];
+    return sum;
+}
+
+/* What new[from .. to) costs along t; t reaches to `to`. */
+static uint64_t track_cost(const struct matcher *m, const struct track *t, uint64_t from, uint64_t to)
+{
+    uint64_t sum = 0;
+    int differs = 0;
+
+    for (uint64_t i = from; i < to; i++) {
+        int agrees = m->new_data[i] == m->old_data[t->old_pos + (i - t->new_pos)];
+
+        if (!agrees)
+            sum += DIFF_COST + (differs ? 0 : RUN_COST);
+        differs = !agrees;
+    }
+    return sum;
+}
+
+/* What new[from .. to) costs when t goes on up to its end, literals follow, and then next up to `to`. */
+static uint64_t pair_cost(const struct matcher *m, const struct track *t, const struct track *next, uint64_t from,
+                          uint64_t to)
+{
+    return track_cost(m, t, from, t->end) + literal_cost(m, t->end, next->new_pos) +
+           track_cost(m, next, next->new_pos, to);
+}
+
+static int same_diagonal(const struct track *a, const struct track *b)
+{
+    return a->old_pos - a->new_pos == b->old_pos - b->new_pos;
+}
+
+/* Nothing, at the start of t: stands in front of a track whose neighbour is out of reach. */
+static struct track nothing_before(const struct track *t)
+{
+    struct track none = {t->new_pos, t->old_pos, t->new_pos, t->new_pos};
+
+    return none;
+}
+
+static void give(const struct matcher *m, const struct track *t)
+{
+    struct ota_piece piece = {t->new_pos, t->old_pos, t->end - t->new_pos};
 
     if (piece.len > 0)
         ota_payload_piece(m->payload, &piece);
 }
 
-/* Everything between the shared beginning (which t covers) and `end`, then the shared tail. */
-static int scan(struct matcher *m, struct track t)
+/* Three diagonals in a row, of which held is settled up to its end: is t in the middle worth its triple? Three ways:
+ * keep it; drop it, and let its neighbours and literals fill the place; or, if the outer two are one diagonal, stay on
+ * that. Afterwards held and t are the last two in front of what is still to be found. */
+static void advance(const struct matcher *m, struct track *held, struct track *t, const struct track *next)
 {
-    struct track next;
+    struct track kept = *t, after_kept = *next, reaching = *held, after_reaching = *next;
+    uint64_t found = next->new_pos, keep = 0, drop = UINT64_MAX, along = UINT64_MAX;
 
-    while (m->payload->status == 0 && find_next(m, &t, t.sure, &next)) {
-        uint64_t end = grow_forward(m, &t, next.new_pos);
-        /* back to the start of t at most, which may vanish then */
-        uint64_t begin = grow_backward(m, &next, t.new_pos);
+    join(m, &kept, &after_kept);
+    if (found - held->sure <= HORIZON) {
+        uint64_t from;
 
-        if (begin < end)
-            begin = end = split(m, &t, &next, begin, end);
-        give(m, &t, end);
-        next.old_pos -= next.new_pos - begin;
-        next.new_pos = begin;
-        t = next;
+        join(m, &reaching, &after_reaching);
+        from = min_u64(min_u64(held->sure, held->end), reaching.end);
+        keep = track_cost(m, held, from, held->end) + literal_cost(m, held->end, t->new_pos) +
+               pair_cost(m, &kept, &after_kept, t->new_pos, found);
+        if (kept.end > kept.new_pos)
+            keep += TRIPLE_COST;
+        drop = pair_cost(m, &reaching, &after_reaching, from, found);
+        if (same_diagonal(held, next)) {
+            along = track_cost(m, held, from, found);
+            along -= min_u64(along, TRIPLE_COST); /* next needs none of its own then */
+        }
     }
-    if (m->payload->status == 0)
-        give(m, &t, grow_forward(m, &t, m->new_size));
+
+    if (along <= keep && along <= drop) {
+        *t = *held;
+        t->sure = next->sure;
+        *held = nothing_before(t);
+    } else if (drop <= keep) {
+        *held = reaching;
+        *t = after_reaching;
+    } else {
+        give(m, held);
+        *held = kept;
+        held->sure = held->end; /* grown as far as it pays; what may come is judged from here */
+        *t = after_kept;
+    }
+}
+
+/* Everything from the shared beginning on, which t covers. */
+static int scan(const struct matcher *m, struct track t)
+{
+    struct track held = nothing_before(&t), next;
+
+    while (m->payload->status == 0 && find_next(m, &t, &next))
+        advance(m, &held, &t, &next);
+    if (m->payload->status == 0) {
+        give(m, &held);
+        t.end = grow_forward(m, &t, m->new_size);
+        give(m, &t);
+    }
     return m->payload->status;
 }
 
@@ -184,19 +336,19 @@ int ota_match(const struct ota_sorter *sorter, const uint8_t *old_data, uint64_t
     uint64_t shorter = min_u64(old_size, new_size);
     uint64_t head = ota_common_prefix(old_data, new_data, shorter);
     uint64_t tail = ota_common_suffix(old_data + old_size, new_data + new_size, shorter - head);
-    struct track start = {0, 0, head};
+    struct track first = {0, 0, head, head};
+    struct track last = {new_size - tail, old_size - tail, new_size, new_size};
     int status = 0;
 
     m.new_size = new_size - tail;
-    if (m.new_size > head)
+    if (m.new_size > head) {
         status = ota_suffix_init(&m.suffix, sorter, old_data, old_size);
-    if (status == 0)
-        status = scan(&m, start);
-    if (status == 0 && tail > 0) {
-        struct track last = {new_size - tail, old_size - tail, new_size};
-
-        give(&m, &last, new_size);
+        estimate_literals(&m, head);
     }
+    if (status == 0)
+        status = scan(&m, first);
+    if (status == 0)
+        give(&m, &last);
     ota_suffix_free(&m.suffix);
     return status;
 }
