@@ -123,8 +123,12 @@ def _destination(output: str) -> Iterator[IO[bytes]]:
         with _renamed(output, path) as spool:
             yield spool
         return
-    with contextlib.closing(sink), _copied(output, sink) as spool:
-        yield spool
+    try:
+        with _copied(output, sink) as spool:
+            yield spool
+    finally:
+        with contextlib.suppress(OSError):  # all was flushed, or that has been reported
+            sink.close()
 
 
 @contextlib.contextmanager
