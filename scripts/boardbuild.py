@@ -2,6 +2,7 @@
 """Build the board program: static, against musl, for each architecture; then a table of what it weighs.
 
     boardbuild.py [ARCH...]      armhf arm64 amd64 (all of them by default)
+    boardbuild.py --sanitize     for this machine, against glibc, with ASan and UBSan: build/board/san/otaunpack
 
 Debian's cross compilers compile; musl, zlib, libzstd and libsodium are Debian's packages of the target architecture,
 unpacked beneath .cache by scripts/debroot.py. The result is build/board/ARCH/otaunpack. A program above its budget in
@@ -18,6 +19,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +28,16 @@ TREE = Path(__file__).resolve().parent.parent
 BUDGET = TREE / "csrc/board/budget.json"
 LIBRARIES = ("libzstd.a", "libz.a", "libsodium.a")
 PACKAGES = ("musl", "musl-dev", "zlib1g-dev", "libzstd-dev", "libsodium-dev", "linux-libc-dev")
-HEADERS = ("zlib.h", "zconf.h", "zstd.h", "zstd_errors.h", "sodium.h", "sodium", "linux", "asm-generic", "mtd")
-"""What of the unpacked headers may be seen beside musl's own."""
+LIBRARY_HEADERS = ("zlib.h", "zconf.h", "zstd.h", "zstd_errors.h", "sodium.h", "sodium")
+KERNEL_HEADERS = ("linux", "asm", "asm-generic", "mtd")
 # No -Wconversion here: musl's ioctl takes an int, and request numbers are unsigned. `make lint` has it, against glibc.
 COMPILE = (
     *"-std=c99 -pedantic -Wall -Wextra -Werror -Wshadow -D_GNU_SOURCE -Os -ffunction-sections -fdata-sections".split(),
     *"-fno-asynchronous-unwind-tables -fno-unwind-tables -fno-stack-protector -fomit-frame-pointer".split(),
+)
+SANITIZE = (
+    *"-std=c99 -pedantic -Wall -Wextra -Werror -Wshadow -Wconversion -D_GNU_SOURCE -O1 -g".split(),
+    *"-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer".split(),
 )
 LINK = "-static -Wl,--gc-sections -Wl,--build-id=none -Wl,-z,norelro -Wl,-z,noseparate-code".split()
 PARTS = (("core", "/core/"), ("port", "/port/"), ("board", "/board/"), ("zstd", "libzstd.a"), ("zlib", "libz.a"))
@@ -83,23 +89,27 @@ def sysroot(target: Target) -> Path:
     return root / "usr"
 
 
-def prepare(target: Target, usr: Path, out: Path) -> list[str]:
-    """The compiler call: musl's specs with their paths in the sysroot, a folder with the headers that are wanted."""
-    specs = (usr / "lib" / target.musl / "musl-gcc.specs").read_text()
-    (out / "musl.specs").write_text(specs.replace("/usr/", f"{usr}/"))
-    include = out / "include"
+def link_headers(target: Target, usr: Path, include: Path, names: Sequence[str]) -> None:
+    """A folder with those headers of the sysroot that are wanted, and no others."""
     shutil.rmtree(include, ignore_errors=True)
     include.mkdir(parents=True)
-    for name in HEADERS:
+    for name in names:
         for folder in (usr / "include", usr / "include" / target.triplet):
             if (folder / name).exists():
                 (include / name).symlink_to(folder / name)
-    (include / "asm").symlink_to(usr / "include" / target.triplet / "asm")
+
+
+def prepare(target: Target, usr: Path, out: Path) -> list[str]:
+    """The compiler call: musl's specs with their paths in the sysroot."""
+    specs = (usr / "lib" / target.musl / "musl-gcc.specs").read_text()
+    (out / "musl.specs").write_text(specs.replace("/usr/", f"{usr}/"))
+    link_headers(target, usr, out / "include", (*LIBRARY_HEADERS, *KERNEL_HEADERS))
     return [f"{target.tool}gcc", f"-specs={out}/musl.specs", *target.flags]
 
 
-def compile_all(compiler: list[str], out: Path) -> list[Path]:
+def compile_all(compiler: list[str], flags: Sequence[str], out: Path, *, without: Sequence[str] = ()) -> list[Path]:
     sources = sorted(p for layer in ("core", "port", "board") for p in (TREE / "csrc" / layer).glob("*.c"))
+    sources = [source for source in sources if source.name not in without]
     newest_header = max(p.stat().st_mtime for p in (*(TREE / "csrc").glob("*/*.h"), Path(__file__)))
 
     def one(source: Path) -> Path:
@@ -109,7 +119,7 @@ def compile_all(compiler: list[str], out: Path) -> list[Path]:
         made.parent.mkdir(exist_ok=True)
         include = [f"-I{TREE}/csrc/include", f"-I{TREE}/csrc/core", f"-isystem{out}/include"]
         define = f'-DOTA_VERSION_TEXT="{version()}"'
-        run(*compiler, *COMPILE, define, *include, "-c", source, "-o", made)
+        run(*compiler, *flags, define, *include, "-c", source, "-o", made)
         return made
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -136,17 +146,33 @@ def build(target: Target) -> tuple[int, Counter[str]]:
     out.mkdir(parents=True, exist_ok=True)
     usr = sysroot(target)
     compiler = prepare(target, usr, out)
-    objects = compile_all(compiler, out)
+    objects = compile_all(compiler, COMPILE, out)
     libraries = [usr / "lib" / target.triplet / name for name in LIBRARIES]
     run(*compiler, *LINK, "-o", out / "otaunpack.full", *objects, *libraries, f"-Wl,-Map,{out}/otaunpack.map")
     run(f"{target.tool}strip", "-s", "-R", ".comment", "-o", out / "otaunpack", out / "otaunpack.full")
     return (out / "otaunpack").stat().st_size, parts(out / "otaunpack.map")
 
 
+def sanitized() -> Path:
+    """For this machine, which must be amd64: without the stand-ins for a heap and for fortified calls."""
+    target, out = TARGETS["amd64"], TREE / "build/board/san"
+    out.mkdir(parents=True, exist_ok=True)
+    usr = sysroot(target)
+    link_headers(target, usr, out / "include", LIBRARY_HEADERS)
+    objects = compile_all(["gcc"], SANITIZE, out, without=("heap.c", "fortify.c"))
+    libraries = [usr / "lib" / target.triplet / name for name in LIBRARIES]
+    run("gcc", *SANITIZE, "-o", out / "otaunpack", *objects, *libraries)
+    return out / "otaunpack"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Build the board program.")
     parser.add_argument("archs", nargs="*", metavar="ARCH", default=list(TARGETS))
+    parser.add_argument("--sanitize", action="store_true")
     args = parser.parse_args()
+    if args.sanitize:
+        print(sanitized())
+        return 0
     if unknown := set(args.archs) - set(TARGETS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(TARGETS)}")
     budget: dict[str, int] = json.loads(BUDGET.read_text())["program_bytes"]

@@ -1,0 +1,10 @@
+# The board program for each architecture (static, musl), and the same sources with sanitizers for the tests.
+BOARD_ARCHS ?= armhf arm64 amd64
+
+.PHONY: board
+board: ## the static board program for each of BOARD_ARCHS, with a table of what it weighs
+	$(PYTHON) scripts/boardbuild.py $(BOARD_ARCHS)
+
+.PHONY: board-san
+board-san: ## the board program for this machine with ASan and UBSan
+	$(PYTHON) scripts/boardbuild.py --sanitize
