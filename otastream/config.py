@@ -173,6 +173,7 @@ def _line(text: str, table: str, number: int, key: str) -> int | None:
 
 def _plain(message: str) -> str:
     """msgspec's message with our way to name a place."""
+    message = message.replace(" | null`", "`")  # TOML has no null
     return re.sub(r" - at `\$\.?(.*?)`$", lambda match: f" (at {match[1]})" if match[1] else "", message)
 
 

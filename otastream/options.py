@@ -77,7 +77,7 @@ def fit(options: PackOptions, *, source: bool) -> Fit:
     """The largest window, then the largest frame, that keep applying within ``options.ram``.
 
     source: whether any record reads old content. Without a budget: what the options say. A codec that was asked for is
-    never exchanged for another one. RAM: nothing fits; the hint says what would.
+    never exchanged for another one. USAGE: nothing fits; the hint says what would.
     """
     codecs = (Codec.ZSTD, Codec.GZIP, Codec.NONE) if options.codec is None else (options.codec,)
     for codec in codecs:
@@ -89,7 +89,7 @@ def fit(options: PackOptions, *, source: bool) -> Fit:
     hint = f"at least --ram {-(-least.ram // 1024)}K is needed"
     if options.codec is not None and _fit_codec(Codec.NONE, replace(options, window_log=None), source=source):
         hint += f" with codec {options.codec.name.lower()}; others need less"
-    raise error(Code.RAM, f"applying needs {least.ram} bytes at least, the budget is {options.ram}", hint=hint)
+    raise error(Code.USAGE, f"applying needs {least.ram} bytes at least, the budget is {options.ram}", hint=hint)
 
 
 def refit(preamble: Preamble, options: PackOptions, *, source: bool) -> Fit:

@@ -65,7 +65,8 @@ def bspatch(old: bytes, payload: bytes, size: int) -> bytes:
         while left:
             same, different = number(), number()
             left -= same + different
-            assert 0 <= pos and pos + same + different <= len(old)
+            assert pos >= 0
+            assert pos + same + different <= len(old)
             new += old[pos : pos + same]
             pos += same
             for _ in range(different):
@@ -146,7 +147,7 @@ class Board:
             return
         one_folder = (expect.old == model.DIRECTORY) != (expect.new == model.DIRECTORY)
         loose = one_folder and not isinstance(expect.old, model.Absent) and not isinstance(expect.new, model.Absent)
-        allowed = state == expect.old or expect.old == model.ANY or (loose and state == model.ABSENT)
+        allowed = expect.old in (state, model.ANY) or (loose and state == model.ABSENT)
         if not allowed:
             raise error(Code.TARGET, f"{state} is neither {expect.old} nor {expect.new}", target=str(expect.path))
         if expect.source is not None and not self._has(expect.source):

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from reference import Board, Cut, Item, copy_tree, load, snapshot
-from trees import Node, build, trees
 
 from otastream import model
 from otastream.model import Codec
 from otastream.options import PackOptions
 from otastream.pack import pack_folders
 from otastream.tree import Kind
+from reference import Board, Cut, Item, copy_tree, load, snapshot
+from trees import Node, build, trees
 
 _OPTIONS = PackOptions(codec=Codec.NONE)
 
@@ -69,7 +69,14 @@ _CASES = {
     "folder to file": ([_file("a/x", 1), _file("a/y/z", 2)], [_file("a", 1)]),
     "folder to link": ([_file("a/x", 1), _file("b", 2)], [_link("a", 1), _file("b/x", 1)]),
     "link to folder": ([_link("a", 3), _file("b/x", 1)], [_file("a/x", 1)]),
-    "folder to link beside moved content": ([_file("c/x", 1), _file("b/k", 2)], [_file("b/x", 1), _file("b/k", 2), _link("c", 1)]),
+    "folder to link to where its content went": (
+        [_file("c/x", 1), _file("b/k", 2)],
+        [_file("b/x", 1), _file("b/k", 2), _link("c", 1)],
+    ),
+    "moved, and wanted later too": ([_file("s", 1), _file("p", 2)], [_file("m", 1), _file("p/x", 1)]),
+    "moved late, from a folder that goes": ([_file("s/s", 1), _file("p", 2)], [_file("p/x", 1)]),
+    "delta late, from a folder that goes": ([_file("s/x", 1), _file("p", 2)], [_file("p/x", 4)]),
+    "a linked name goes, its content appears": ([_file("a", 1), _hard("b", 0)], [_file("a", 1), _file("c", 1)]),
     "name that sorts between": ([_file("a", 1), _file("a-1", 2)], [_file("a/x", 2), _file("a-1", 1)]),
     "separate a hard link": ([_file("a", 1), _hard("b", 0)], [_file("a", 1), _file("b", 1)]),
     "make a hard link": ([_file("a", 1), _file("b", 1)], [_file("a", 1), _hard("b", 0)]),
@@ -146,5 +153,5 @@ def test_every_touched_path_has_one_expect(old: list[Node], new: list[Node]) -> 
         record.path
         for item in items
         if isinstance(record := item.record, model.File | model.Dir | model.Delete | model.Link | model.Move)
-    }  # noqa: E501
+    }
     assert touched <= set(expected)

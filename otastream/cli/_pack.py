@@ -1,0 +1,172 @@
+"""What pack and append share: options, scripts, the summary."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import click
+import msgspec
+
+from otastream.cli import _output, _progress
+from otastream.config import Folder, Release, Scripts, load_release, parse_size
+from otastream.errors import Code, OtaError, error
+from otastream.model import Codec
+from otastream.options import ENGINES, PackOptions
+from otastream.pack import Summary
+from otastream.tree import Change
+
+F = TypeVar("F", bound=Callable[..., Any])
+_FILE: Final = click.Path(dir_okay=False)
+
+_OPTIONS: Final = (
+    click.option("--spec", type=_FILE, help="A release.toml instead of OLD and NEW."),
+    click.option("--dest", help="Absolute path of the folder on the board."),
+    click.option("--name", help="Name of the package."),
+    click.option("--package-version", help="Version of the package."),
+    click.option("--compatible", multiple=True, metavar="BOARD", help="Only for boards of this name; repeatable."),
+    click.option("--min-version", help="Least version that must be installed."),
+    click.option("--begin-script", type=_FILE, help="Shell script to run before anything is changed."),
+    click.option("--end-script", type=_FILE, help="Shell script to run in the end, also after a failure."),
+    click.option("--engine", type=click.Choice(list(ENGINES)), default="auto", show_default=True,
+                 help="How changed files are coded; a file that is smaller in full is always sent so."),
+    click.option("--codec", type=click.Choice([codec.name.lower() for codec in Codec]),
+                 help="Compression of the package. [default: zstd, or what --ram has room for]"),
+    click.option("--level", type=int, help="Level of the codec. [default: zstd 19, gzip 9]"),
+    click.option("--ram", metavar="SIZE", help="Memory that applying may take, e.g. 512K: fits window and buffers."),
+    click.option("--erase-block", metavar="SIZE", help="Largest erase block of the boards. [default: 64K]"),
+    click.option("--delta-max", metavar="SIZE", help="Send larger files in full. [default: 512M]"),
+    click.option("-j", "--jobs", type=click.IntRange(1, 256), help="Threads that make deltas. [default: one a CPU]"),
+    click.option("--owner", is_flag=True, help="Record owner and group."),
+    click.option("--xattrs", is_flag=True, help="Record extended attributes."),
+    click.option("--json", "as_json", is_flag=True, help="The summary as one JSON object."),
+    _progress.option,
+)  # fmt: skip
+
+
+def options(function: F) -> F:
+    """Put all shared options on a command."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """The values of the shared options; see _OPTIONS."""
+
+    spec: str | None
+    dest: str | None
+    name: str | None
+    package_version: str | None
+    compatible: tuple[str, ...]
+    min_version: str | None
+    begin_script: str | None
+    end_script: str | None
+    engine: str
+    codec: str | None
+    level: int | None
+    ram: str | None
+    erase_block: str | None
+    delta_max: str | None
+    jobs: int | None
+    owner: bool
+    xattrs: bool
+    as_json: bool
+    progress_mode: str
+
+    def release(self, old: str | None, new: str | None) -> Release:
+        """What to pack: the spec, or one folder; options win over the spec."""
+        if self.spec is not None:
+            if old is not None or new is not None or self.dest is not None:
+                raise error(Code.USAGE, "--spec takes the place of OLD, NEW and --dest")
+            release = load_release(self.spec)
+        elif old is None or new is None or self.dest is None:
+            raise error(Code.USAGE, "give OLD, NEW and --dest, or --spec", hint="otastream pack --help has examples")
+        elif not self.dest.startswith("/"):
+            raise error(Code.USAGE, "--dest must be absolute", target=self.dest)
+        else:
+            release = Release(folder=(Folder(old=old, new=new, dest=self.dest),))
+        scripts = Scripts(
+            begin=self.begin_script or release.scripts.begin,
+            end=self.end_script or release.scripts.end,
+            inline=release.scripts.inline,
+        )
+        return msgspec.structs.replace(
+            release,
+            name=self.name or release.name,
+            version=self.package_version or release.version,
+            compatible=self.compatible or release.compatible,
+            min_version=self.min_version or release.min_version,
+            scripts=scripts,
+        )
+
+    def pack_options(self, progress: _progress.Progress) -> PackOptions:
+        """The options of the packer. USAGE for sizes that are none."""
+
+        def show(phase: str, done: int, total: int, target: bytes) -> None:
+            progress.update(phase=phase, done=done, total=total or None, target=_output.shown(target))
+
+        default = PackOptions()
+        return PackOptions(
+            codec=Codec[self.codec.upper()] if self.codec is not None else None,
+            level=self.level,
+            ram=_size("--ram", self.ram),
+            engine=self.engine,
+            jobs=self.jobs or len(os.sched_getaffinity(0)),
+            delta_max=_size("--delta-max", self.delta_max) or default.delta_max,
+            block_buffer=_size("--erase-block", self.erase_block) or default.block_buffer,
+            owner=self.owner,
+            xattrs=self.xattrs,
+            created=_epoch(),
+            progress=show,
+        )
+
+    def show(self, summary: Summary, output: str) -> None:
+        """Print the summary; on stderr where stdout is the package."""
+        text = json.dumps(_as_json(summary)) if self.as_json else _as_text(summary)
+        click.echo(text, err=output == "-" or not self.as_json)
+
+
+def _size(option: str, text: str | None) -> int | None:
+    try:
+        return None if text is None else parse_size(text)
+    except OtaError as failure:
+        raise error(Code.USAGE, f"{option}: {failure.detail}") from None
+
+
+def _epoch() -> int | None:
+    """SOURCE_DATE_EPOCH: the time that a reproducible build writes down."""
+    text = os.environ.get("SOURCE_DATE_EPOCH")
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise error(Code.USAGE, f"SOURCE_DATE_EPOCH is {text!r}, not a number of seconds")
+    return int(text)
+
+
+def _as_json(summary: Summary) -> dict[str, object]:
+    return {
+        "changes": {change.value: summary.changes[change] for change in Change if change is not Change.NONE},
+        "records": summary.records,
+        "deltas": summary.deltas,
+        "content": summary.content,
+        "payload": summary.payload,
+        "package": summary.package,
+        "ram": summary.ram,
+        "codec": summary.codec.name.lower(),
+        "window": 1 << summary.window_log if summary.window_log else 0,
+    }
+
+
+def _as_text(summary: Summary) -> str:
+    counts = [f"{summary.changes[change]} {change.value}" for change in Change if change is not Change.NONE]
+    part = f" ({summary.package / summary.content:.1%})" if summary.content else ""
+    return (
+        f"{', '.join(count for count in counts if not count.startswith('0 ')) or 'nothing to do'}\n"
+        f"{_output.size(summary.package)} for {_output.size(summary.content)} of new content{part}, "
+        f"{summary.deltas} deltas; applying needs {_output.size(summary.ram)} of memory"
+    )
