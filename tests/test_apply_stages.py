@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import os
 import stat
@@ -11,8 +12,9 @@ import sys
 import threading
 import tracemalloc
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
@@ -21,7 +23,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from golden import builder as b
-from otastream.container import Frame
+from otastream import model as m
+from otastream.container import Frame, encode
 from otastream.errors import Code, OtaError, error
 from otastream.inflate import Fault, InflateError, gunzip, unzstd
 from otastream.model import Codec, Preamble
@@ -34,12 +37,16 @@ from otastream.stages.write import write
 CODECS = [(Codec.NONE, 0), (Codec.GZIP, 9), (Codec.GZIP, 15), (Codec.ZSTD, 10), (Codec.ZSTD, 17)]
 
 
-def code_of(function: object, *args: object, **options: object) -> Code:
+def code_of(function: Callable[..., object], *args: Any, **options: Any) -> Code:
     """The code of the OtaError that the call, or using up what it gives, raises."""
-    with pytest.raises(OtaError) as caught:
-        result = function(*args, **options)  # type: ignore[operator]
+
+    def run() -> None:
+        result = function(*args, **options)
         if isinstance(result, Iterator):
             list(result)
+
+    with pytest.raises(OtaError) as caught:
+        run()
     return caught.value.code
 
 
@@ -75,11 +82,12 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path, codec: Codec, windo
 def test_frames_are_full_and_chained(sizes: list[int], frame_log: int) -> None:
     pieces = [b.noise(size, seed) for seed, size in enumerate(sizes, 1)] or [b"x"]
     sink = io.BytesIO()
+    stdout = io.TextIOWrapper(sink)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "stdout", io.TextIOWrapper(sink))
+        patch.setattr(sys, "stdout", stdout)
         preamble = write(pieces, output="-", codec=Codec.NONE, window_log=0, ram=5, frame_log=frame_log)
         items = list(verify([sink.getvalue()]))
-        sys.stdout.detach()
+        stdout.detach()
     frames = [item.payload for item in items[1:] if isinstance(item, Frame)]
     assert items[0] == preamble
     assert b"".join(frames) == b"".join(pieces)
@@ -107,7 +115,7 @@ def _failing() -> Iterator[bytes]:
 def test_a_failure_leaves_the_output_as_it_was(tmp_path: Path) -> None:
     output = tmp_path / "p.ota"
     output.write_bytes(b"before")
-    options = {"output": str(output), "codec": Codec.NONE, "window_log": 0, "ram": 1}
+    options: dict[str, Any] = {"output": str(output), "codec": Codec.NONE, "window_log": 0, "ram": 1}
     assert code_of(write, _failing(), **options) is Code.CHANGED
     assert os.listdir(tmp_path) == ["p.ota"]
     assert output.read_bytes() == b"before"
@@ -133,7 +141,7 @@ def test_write_to_a_pipe(tmp_path: Path) -> None:
 
 
 def test_write_errors(tmp_path: Path) -> None:
-    options = {"codec": Codec.NONE, "window_log": 0, "ram": 1}
+    options: dict[str, Any] = {"codec": Codec.NONE, "window_log": 0, "ram": 1}
     assert code_of(write, [b"x"], output=str(tmp_path / "no" / "p.ota"), **options) is Code.OUTPUT
     assert code_of(write, [b"x"], output=str(tmp_path), **options) is Code.OUTPUT
     assert code_of(write, [b"x"], output="/dev/full", **options) is Code.OUTPUT
@@ -230,8 +238,6 @@ def test_available_memory(tmp_path: Path) -> None:
 
 
 def _signer(seed: int) -> tuple[bytes, bytes, Ed25519PrivateKey]:
-    import hashlib
-
     key = Ed25519PrivateKey.from_private_bytes(bytes([seed] * 32))
     public = key.public_key().public_bytes_raw()
     return hashlib.sha256(public).digest()[:8], public, key
@@ -274,8 +280,6 @@ def test_a_wrong_signature_is_refused_although_all_digests_are_right(signed: byt
     both = bytearray(signed)
     second = 65 + 72 + 8
     both[second] ^= 1
-    import hashlib
-
     both[65 + 144 : 65 + 176] = hashlib.sha256(both[: 65 + 144]).digest()
     assert code_of(verify, [bytes(both)], keys=_keys(1, 2)) is Code.SIGNATURE
 
@@ -381,9 +385,6 @@ print(records, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 def _synthetic(path: Path, records: int, size: int) -> None:
     """A package of `records` files of `size` bytes that do not compress."""
-    import otastream.model as m
-    from otastream.container import encode
-
     data = b.noise(size)
     digest = b.xxh(data)
 

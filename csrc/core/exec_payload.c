@@ -220,8 +220,7 @@ int ota_exec_payload_feed(struct ota_exec *ex, const uint8_t *data, size_t len)
             ota_xxh64_update(&ex->hash, out.dst, out.pos);
             if ((sunk = sink_write(ex, out.dst, out.pos)) != 0)
                 return sunk;
-            if (ex->sink != OTA_SINK_SCRIPT)
-                ex->report.bytes_done += out.pos;
+            ex->report.bytes_done += out.pos;
             (void)ota_exec_tick(ex);
         }
     } while (st == OTA_WANT_OUTPUT);

@@ -8,7 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -27,6 +27,10 @@ _COMMANDS: Final = {
 }
 
 
+class _ReaderGoneError(Exception):
+    """Whoever read our stdout has gone."""
+
+
 class _Commands(click.Group):
     """Imports ``otastream.cli.<name>`` when a command is asked for: a board that applies needs no packer."""
 
@@ -38,6 +42,12 @@ class _Commands(click.Group):
             return None
         command: click.Command = importlib.import_module(f"otastream.cli.{cmd_name}").command
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as failure:  # click would exit with 1
+            raise _ReaderGoneError from failure
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
@@ -77,7 +87,7 @@ def run(args: Sequence[str] | None = None) -> int:
         return _failed(failure)
     except (KeyboardInterrupt, click.Abort):
         return _failed(error(Code.CANCELLED))
-    except BrokenPipeError:
+    except (_ReaderGoneError, BrokenPipeError):
         _forget_stdout()
         return int(Code.OUTPUT)
     except MemoryError:

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from golden import bad, builder, good
+from golden import bad_packages, builder, good_packages
 
 FOLDER = Path(__file__).parent
 COMPRESSED = {
@@ -24,7 +24,7 @@ COMPRESSED = {
 def packages() -> dict[str, bytes]:
     """All files: name beneath this folder -> bytes."""
     made: dict[str, bytes] = {}
-    for folder, pairs in (("good", good.packages()), ("bad", bad.packages())):
+    for folder, pairs in (("good", good_packages.packages()), ("bad", bad_packages.packages())):
         for name, data in pairs:
             key = f"{folder}/{name}.ota"
             if key in made:
