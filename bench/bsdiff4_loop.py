@@ -3,8 +3,9 @@
     python -m bench.bsdiff4_loop pack OLD NEW PATCHES
     python -m bench.bsdiff4_loop apply OLD PATCHES NEW
 
-A file whose bytes did not change costs nothing. A changed file costs its BSDIFF40 patch, a new one itself under bz2 (what
-bsdiff uses inside), and whichever of the two is smaller is kept. Names of new files, modes and links cost nothing here, which flatters it.
+A file whose bytes did not change costs nothing. A changed file costs its BSDIFF40 patch, a new one itself under bz2
+(what bsdiff uses inside), and whichever of the two is smaller is kept. Names of new files, modes and links cost nothing
+here, which flatters it.
 """
 
 from __future__ import annotations

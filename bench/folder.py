@@ -4,8 +4,8 @@
     python -m bench.folder --pair numpy --rows otastream
     python -m bench.folder --markdown docs/benchmarks.md --json build/bench.json
 
-All rows of a table come from one run on one machine, one after the other, and each applied result is compared with new: names and
-bytes always; modes and links too for the tools that carry them. Read the ratios, not the seconds.
+All rows of a table come from one run on one machine, one after the other, and each applied result is compared with new:
+names and bytes always; modes and links too for the tools that carry them. Read the ratios, not the seconds.
 """
 
 from __future__ import annotations
@@ -57,9 +57,7 @@ def run_row(tool: Tool, pair: Pair, work: Path) -> Row:
         return Row(tool.name, tool.note, failed=str(problem))
     if wrong:
         return Row(tool.name, tool.note, failed=f"result differs from new: {wrong[0]} and {len(wrong) - 1} more")
-    return Row(
-        tool.name, tool.note, size_of(out), packed.seconds, packed.rss, applied.seconds, applied.rss
-    )
+    return Row(tool.name, tool.note, size_of(out), packed.seconds, packed.rss, applied.seconds, applied.rss)
 
 
 def run_pair(pair: Pair, tools: Sequence[Tool]) -> Iterator[Row]:
@@ -70,7 +68,7 @@ def run_pair(pair: Pair, tools: Sequence[Tool]) -> Iterator[Row]:
         yield row
 
 
-def ratio(value: float, base: float | None) -> str:
+def ratio(value: float, base: float) -> str:
     return f"{value / base:.3f}" if base else "-"
 
 
@@ -85,9 +83,9 @@ def table(rows: Sequence[Row], baseline: str) -> str:
         if r.failed is not None:
             lines.append(f"| {r.tool} | - | - | - | - | - | - | - | not run: {' '.join(r.failed.split())} |")
             continue
+        size, seconds = (ratio(r.size, base.size), ratio(r.pack_seconds, base.pack_seconds)) if base else ("-", "-")
         lines.append(
-            f"| {r.tool} | {r.size:,} | {ratio(r.size, base and base.size)} | {r.pack_seconds:.1f} "
-            f"| {ratio(r.pack_seconds, base and base.pack_seconds)} | {r.pack_rss / 2**20:.0f} "
+            f"| {r.tool} | {r.size:,} | {size} | {r.pack_seconds:.1f} | {seconds} | {r.pack_rss / 2**20:.0f} "
             f"| {r.apply_seconds:.1f} | {r.apply_rss / 2**20:.0f} | {r.note} |"
         )
     return "\n".join(lines)
@@ -102,15 +100,18 @@ def section(pair: Pair, rows: Sequence[Row], baseline: str) -> str:
 
 INTRO = """# Benchmarks: large folder diffs
 
-Written by `make bench` in one run on {machine}. Seconds depend on the machine; the ratios (against `{baseline}`, lower is better) are
-what to read. MiB is the peak resident size of the largest process. Every result was compared with new: names and bytes for
-all, modes and links too for otastream and the tar rows. hdiffz and the bsdiff4 loop carry neither modes nor links.
-Tar rows include making the tars. otastream applies in place and syncs every file; the others write a second folder and sync nothing.
+Written by `make bench` in one run on {machine}. Seconds depend on the machine and on what else it does; the ratios
+(against `{baseline}`, lower is better) are what to read. MiB is the peak resident size of the largest process.
+Every result was compared with new: names and bytes for all, modes and links too for otastream and the tar rows. hdiffz
+and the bsdiff4 loop carry neither modes nor links. Tar rows include making the tars. otastream applies in place and
+syncs every file; the others write a second folder and sync nothing.
 """
 
 
 def machine() -> str:
-    return f"{os.cpu_count()} {platform.machine()} cores, Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
+    """What the numbers were measured on."""
+    system = f"Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
+    return f"{os.cpu_count()} {platform.machine()} cores, {system}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -112,7 +112,7 @@ def tar_xdelta3() -> Tool:
         window = max(1 << 23, 1 << (total_size(old) + (16 << 20)).bit_length())
         return shell(
             f"{TAR} {q(old)} -cf old.tar . && {TAR} {q(new)} -cf new.tar . && "
-            f"xdelta3 -e -9 -S lzma -B {window} -f -s old.tar new.tar {q(out)}; rm -f old.tar new.tar",
+            f"xdelta3 -e -9 -S lzma -B {window} -f -s old.tar new.tar {q(out)}",
             out.parent,
         )
 
@@ -120,7 +120,7 @@ def tar_xdelta3() -> Tool:
         window = max(1 << 23, 1 << (total_size(old) + (16 << 20)).bit_length())
         return shell(
             f"mkdir {q(made)} && {TAR} {q(old)} -cf old.tar . && "
-            f"xdelta3 -d -B {window} -f -s old.tar {q(out)} new.tar && tar -C {q(made)} -xpf new.tar; rm -f old.tar new.tar",
+            f"xdelta3 -d -B {window} -f -s old.tar {q(out)} new.tar && tar -C {q(made)} -xpf new.tar",
             out.parent,
         )
 
@@ -131,7 +131,7 @@ def tar_zstd(level: int) -> Tool:
     def pack(old: Path, new: Path, out: Path) -> Usage:
         return shell(
             f"{TAR} {q(old)} -cf old.tar . && {TAR} {q(new)} -cf new.tar . && "
-            f"zstd -q -f -{level} --long=30 -T2 --patch-from=old.tar new.tar -o {q(out)}; rm -f old.tar new.tar",
+            f"zstd -q -f -{level} --long=30 -T2 --patch-from=old.tar new.tar -o {q(out)}",
             out.parent,
         )
 
@@ -139,7 +139,7 @@ def tar_zstd(level: int) -> Tool:
         return shell(
             f"mkdir {q(made)} && {TAR} {q(old)} -cf old.tar . && "
             f"zstd -q -d -f --long=30 --patch-from=old.tar {q(out)} -o new.tar && "
-            f"tar -C {q(made)} -xpf new.tar; rm -f old.tar new.tar",
+            f"tar -C {q(made)} -xpf new.tar",
             out.parent,
         )
 

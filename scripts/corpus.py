@@ -4,8 +4,8 @@
     python -m scripts.corpus numpy ruff      fetch these (what is there already is kept)
     python -m scripts.corpus all
 
-A pair is two folders, old and new, as a board would have them. The wheel pairs are pinned by digest and stay on PyPI for
-good; the kernel-modules pair is the oldest and the newest that Debian's archive offers today, so its versions are
+A pair is two folders, old and new, as a board would have them. The wheel pairs are pinned by digest and stay on PyPI
+for good; the kernel-modules pair is the oldest and the newest that Debian's archive offers today, so its versions are
 written beside it.
 """
 
@@ -57,8 +57,12 @@ class Wheel:
 
 
 NUMPY: Final = (
-    Wheel("numpy", "1.26.3", "manylinux2014_aarch64", "8c66d6fec467e8c0f975818c1796d25c53521124b7cfb760114be0abad53a0a2"),
-    Wheel("numpy", "1.26.4", "manylinux2014_aarch64", "7ab55401287bfec946ced39700c053796e7cc0e3acbef09993a9ad2adba6ca6e"),
+    Wheel(
+        "numpy", "1.26.3", "manylinux2014_aarch64", "8c66d6fec467e8c0f975818c1796d25c53521124b7cfb760114be0abad53a0a2"
+    ),
+    Wheel(
+        "numpy", "1.26.4", "manylinux2014_aarch64", "7ab55401287bfec946ced39700c053796e7cc0e3acbef09993a9ad2adba6ca6e"
+    ),
 )
 RUFF: Final = (
     Wheel("ruff", "0.6.8", "manylinux_2_17_armv7l", "9f1476236b3eacfacfc0f66aa9e6cd39f2a624cb73ea99189556015f27c0bdeb"),
@@ -84,9 +88,23 @@ def download_wheel(wheel: Wheel, folder: Path) -> Path:
     if not any(folder.glob(pattern)):
         folder.mkdir(parents=True, exist_ok=True)
         run(
-            [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps"]
-            + ["--only-binary=:all:", "--python-version", "3.11", "--platform", wheel.platform]
-            + ["-d", str(folder), f"{wheel.project}=={wheel.version}"],
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "-q",
+                "--disable-pip-version-check",
+                "--no-deps",
+                "-d",
+                folder,
+                "--only-binary=:all:",
+                "--python-version",
+                "3.11",
+                "--platform",
+                wheel.platform,
+                f"{wheel.project}=={wheel.version}",
+            ],
             f"downloading {wheel.project} {wheel.version} from PyPI",
         )
     path = next(folder.glob(pattern))
@@ -139,7 +157,7 @@ def debian_mirror() -> str:
                 return found[1]
     for path in sorted((etc / "sources.list.d").glob("*.sources")):
         for stanza in re.split(r"\n\s*\n", path.read_text()):
-            fields = dict(re.findall(r"^([A-Za-z-]+):[ \t]*(.+)$", stanza, re.M))
+            fields = dict(re.findall(r"^([A-Za-z-]+):[ \t]*(.+)$", stanza, re.MULTILINE))
             if SUITE in fields.get("Suites", "").split() and fields.get("URIs"):
                 return str(fields["URIs"].split()[0])
     return MIRROR

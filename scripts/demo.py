@@ -1,6 +1,6 @@
-"""The whole path on a real ARM pair: fetch, pack, inspect, apply to a copy of old, compare, and set sizes beside the peers found here.
+"""The whole path on a real ARM pair: fetch, pack, inspect, apply to a copy of old, compare; sizes beside peers.
 
-    python -m scripts.demo [PAIR]
+python -m scripts.demo [PAIR]
 """
 
 from __future__ import annotations
@@ -12,17 +12,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from bench.folder import Row, run_row
-from bench.measure import Usage, differences, launcher, measure, total_size, walk
-from bench.tools import Tool, bsdiff4_loop, hdiffz, otastream, plain, tar_xdelta3, tar_zstd
 from rich.console import Console
 from rich.table import Table
 
+from bench.folder import Row, run_row
+from bench.measure import Usage, differences, launcher, measure, total_size, walk
+from bench.tools import Tool, bsdiff4_loop, hdiffz, otastream, plain, tar_xdelta3, tar_zstd
 from scripts.corpus import CorpusError, Pair, fetch
 
 SHOWN: Final = 12
 PEERS: Final[tuple[Tool, ...]] = (
-    hdiffz("hdiffz folder diff", ["-m-1", "-SD", "-c-zstd-21-25", "-p-2"], "no modes, no links; needs -m RAM on old to pack"),
+    hdiffz(
+        "hdiffz folder diff",
+        ["-m-1", "-SD", "-c-zstd-21-25", "-p-2"],
+        "no modes, no links; -m-1 -SD -c-zstd-21-25 -p-2",
+    ),
     tar_zstd(19),
     tar_xdelta3(),
     bsdiff4_loop(),
@@ -34,10 +38,12 @@ PEERS: Final[tuple[Tool, ...]] = (
 def show(console: Console, words: Sequence[str | Path], lines: Sequence[str] = ()) -> None:
     """A command as one would type it, and the beginning of what it printed."""
     console.print(f"[bold cyan]$ {' '.join(str(w) for w in words)}[/]", highlight=False, soft_wrap=True)
-    for line in lines[:SHOWN]:
-        console.print(f"  {line}", markup=False, highlight=False, overflow="ellipsis", no_wrap=True)
-    if len(lines) > SHOWN:
-        console.print(f"  ... {len(lines) - SHOWN} more lines", style="dim")
+    left_out = max(0, len(lines) - SHOWN - 2)
+    for number, line in enumerate(lines):
+        if number < SHOWN or number >= SHOWN + left_out:
+            console.print(f"  {line}", markup=False, highlight=False, overflow="ellipsis", no_wrap=True)
+        elif number == SHOWN:
+            console.print(f"  ... {left_out} more lines ...", style="dim")
 
 
 def cost(usage: Usage) -> str:
@@ -64,8 +70,8 @@ def update(console: Console, pair: Pair, work: Path) -> Row:
         raise RuntimeError(f"root/config is not new: {wrong[0]} ({len(wrong)} differences)")
     names = sum(1 for _ in walk(pair.new))
     console.print(f"[bold green]root/config equals new[/]: {names:,} names, every byte, mode and link compared\n")
-    return Row("otastream", "modes, links; in place, survives a cut", package.stat().st_size, packed.seconds, packed.rss,
-               applied.seconds, applied.rss)  # fmt: skip
+    note, size = "modes, links; in place, survives a cut", package.stat().st_size
+    return Row("otastream", note, size, packed.seconds, packed.rss, applied.seconds, applied.rss)
 
 
 def compare(console: Console, pair: Pair, ours: Row) -> None:
@@ -84,10 +90,18 @@ def compare(console: Console, pair: Pair, ours: Row) -> None:
             table.add_row(row.tool, *["-"] * 7, row.failed.splitlines()[0])
             continue
         cells = [f"{row.size:,}", f"{row.size / full:.2%}", f"{row.size / ours.size:.2f}"]
-        cells += [f"{row.pack_seconds:.1f} s", f"{row.pack_rss >> 20} MiB", f"{row.apply_seconds:.1f} s", f"{row.apply_rss >> 20} MiB"]
+        cells += [
+            f"{row.pack_seconds:.1f} s",
+            f"{row.pack_rss >> 20} MiB",
+            f"{row.apply_seconds:.1f} s",
+            f"{row.apply_rss >> 20} MiB",
+        ]
         table.add_row(row.tool, *cells, row.note, style="bold green" if row is ours else None)
     console.print(table)
-    console.print("Each result was compared with new. Peers that are missing: scripts/apt.sh peers, scripts/hdiffz.sh", style="dim")
+    console.print(
+        "Each result was compared with new. Peers that are missing: scripts/apt.sh peers, scripts/hdiffz.sh",
+        style="dim",
+    )
 
 
 def main(argv: Sequence[str]) -> int:

@@ -1,6 +1,6 @@
 """Write docs/errors.md from the error list.
 
-    python -m scripts.errordocs docs/errors.md
+python -m scripts.errordocs docs/errors.md
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from otastream.errors import Code
 # What to do about it, by who must act and, where there is more to say, by code.
 ACT: Final = {
     "caller": "Whoever started the program: change the command, the configuration or the input.",
-    "package": "Whoever made or carried the package: send it again, or make it again. The board is as it was unless the table says otherwise.",
+    "package": "Whoever made or carried the package: send it again, or make it again.",
     "trust": "Whoever signs packages and puts keys on boards.",
     "mismatch": "Package and board do not belong together: choose the package that was made for what is on this board.",
     "device": "The board or its media: free space or memory, remount, or replace the flash.",
@@ -47,12 +47,20 @@ def page() -> str:
     lines = [
         "# Errors and exit codes",
         "",
-        "Every failure has a name, a number and somebody who must act. The number is the exit code of every program of this project, in",
-        "Python and in C; 0 is success and 1 is never used. Numbers are part of the interface: they are added to, never changed.",
-        "This page is written by `make docs` from the error list.",
+        "Every failure has a name, a number and somebody who must act. The number is the exit code of every program of",
+        "this project, in Python and in C; 0 is success and 1 is never used. Numbers are part of the interface: they",
+        "are added to, never changed. This page is written by `make docs` from the error list.",
     ]
     for who, act in ACT.items():
-        lines += ["", f"## {who}", "", act, "", "| exit code | name | meaning | what helps |", "| ---: | --- | --- | --- |"]
+        lines += [
+            "",
+            f"## {who}",
+            "",
+            act,
+            "",
+            "| exit code | name | meaning | what helps |",
+            "| ---: | --- | --- | --- |",
+        ]
         lines += [f"| {c.value} | `{c.name}` | {c.text} | {HELP.get(c, '')} |" for c in Code if c.who == who]
     return "\n".join(lines) + "\n"
 

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, settings
 
 CI: Final = os.environ.get("CI") == "true"
 
-# Reasons for which a test may be skipped when CI=true: things that a runner may honestly lack. Whatever else is skipped there
-# fails instead, so that a missing tool or a typo in a condition cannot switch a test off unseen.
+# Reasons for which a test may be skipped when CI=true: things that a runner may honestly lack. Whatever else is skipped
+# there fails instead, so that a missing tool or a typo in a condition cannot switch a test off unseen.
 ALLOWED_SKIPS: Final = (
     r"needs root",
     r"this file system has no user xattrs",

@@ -1,4 +1,4 @@
-"""What the end-to-end tests share: the command as a user runs it, a board's folder before and after, and its exact state."""
+"""What the end-to-end tests share: the command as a user runs it, a board's folder and its exact state."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from bench.measure import walk
 OTASTREAM: Sequence[str] = (sys.executable, "-m", "otastream")
 
 
-def otastream(*args: str | Path, stdin: bytes | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
+def otastream(
+    *args: str | Path, stdin: bytes | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[bytes]:
     """Run the command line in a process of its own; nothing is checked."""
     return subprocess.run([*OTASTREAM, *args], input=stdin or b"", capture_output=True, cwd=cwd, check=False)
 

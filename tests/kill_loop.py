@@ -2,8 +2,8 @@
 
     python kill_loop.py PACKAGE OLD NEW WORK FIRST_SEED SEEDS
 
-A process of its own, with everything loaded and one thread: each try is a fork that runs the command line, so that the moments
-fall on the update and not on the start of the interpreter.
+A process of its own, with everything loaded and one thread: each try is a fork that runs the command line, so that the
+moments fall on the update and not on the start of the interpreter.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from typing import NoReturn
 
 import otastream.cli.apply  # noqa: F401 (loaded before the forks: commands are imported when they are used)
 from bench.measure import differences
-from otastream.cli.main import run
 from e2e_support import apply_args, board
+from otastream.cli.main import run
 
 
 def child(package: Path, root: Path) -> NoReturn:

@@ -1,12 +1,12 @@
-"""A damaged package is refused by verify and by apply, whatever byte is wrong and wherever it ends, and nothing is written."""
+"""A damaged package is refused by verify and apply, whatever byte is wrong, wherever it ends; nothing is written."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from e2e_support import apply_args, board, otastream, pack, state, write
 
+from e2e_support import apply_args, board, otastream, pack, state, write
 from otastream.cli.main import run
 from otastream.errors import Code
 
@@ -51,7 +51,9 @@ def test_every_changed_byte(case: tuple[Path, bytes], tmp_path: Path, capsys: py
         for mask in (0x01, 0x80, 0xFF):
             damaged = bytearray(content)
             damaged[position] ^= mask
-            refused(root, bytes(damaged), tmp_path / "bad.ota", capsys, apply=mask == 0x01 << position % 8 or mask == 0xFF)
+            refused(
+                root, bytes(damaged), tmp_path / "bad.ota", capsys, apply=mask == 0x01 << position % 8 or mask == 0xFF
+            )
         assert state(root) == before, f"byte {position}"
 
 
@@ -85,9 +87,12 @@ def test_damage_on_a_pipe_is_refused(case: tuple[Path, bytes]) -> None:
         assert state(root) == before
 
 
-@pytest.mark.parametrize("content", [b"", b"\x89", b"PK\x03\x04 not a package", b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\0" * 1000])
+@pytest.mark.parametrize(
+    "content", [b"", b"\x89", b"PK\x03\x04 not a package", b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\0" * 1000]
+)
 def test_what_is_no_package(tmp_path: Path, content: bytes) -> None:
-    root = board(tmp_path, tmp_path.joinpath("old").mkdir() or tmp_path / "old")
+    (tmp_path / "old").mkdir()
+    root = board(tmp_path, tmp_path / "old")
     path = tmp_path / "file"
     path.write_bytes(content)
     assert run(["verify", str(path)]) in PACKAGE_CODES

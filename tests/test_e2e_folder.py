@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 import zstandard
+
 from bench.measure import differences
 from e2e_support import OTASTREAM, apply_args, board, make_pair, otastream, pack, state, succeed, write
-
 from otastream.errors import Code
 
 

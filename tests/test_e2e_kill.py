@@ -1,4 +1,4 @@
-"""Power cuts, as near as a process comes to one: SIGKILL at random moments of an update with scripts; running it again ends in new.
+"""Power cuts, as near as a process comes to one: SIGKILL at random moments; running it again ends in new.
 
 OTASTREAM_KILL_SEEDS asks for more than the 200 moments of a normal run.
 """
@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 
 import pytest
+
 from bench.measure import differences
 from e2e_support import OTASTREAM, apply_args, board, make_pair, otastream, succeed, write
-
 from otastream.errors import Code
 
 SEEDS = int(os.environ.get("OTASTREAM_KILL_SEEDS", "200"))
@@ -72,9 +72,10 @@ def test_end_script_learns_of_a_failure(release: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_killed_at_any_moment_ends_in_new(release: Path, tmp_path: Path, shard: int) -> None:
     seeds = SEEDS // SHARDS
-    arguments = [release / "update.ota", release / "old", release / "new", tmp_path, str(shard * seeds), str(seeds)]
+    loop = Path(__file__).with_name("kill_loop.py")
+    folders = (release / "update.ota", release / "old", release / "new", tmp_path)
     done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("kill_loop.py"), *arguments],
+        [sys.executable, loop, *folders, str(shard * seeds), str(seeds)],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
         capture_output=True,
         check=False,
@@ -91,7 +92,9 @@ def test_the_real_command_killed(release: Path, tmp_path: Path) -> None:
     """The same for a process as a user starts it, at a few moments of its life."""
     root = board(tmp_path, release / "old")
     for part in range(1, 13):
-        with subprocess.Popen([*OTASTREAM, *apply_args(release / "update.ota", root)], stderr=subprocess.DEVNULL) as process:
+        with subprocess.Popen(
+            [*OTASTREAM, *apply_args(release / "update.ota", root)], stderr=subprocess.DEVNULL
+        ) as process:
             time.sleep(part / 20)
             process.kill()
     succeed(*apply_args(release / "update.ota", root))

@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
+
 from bench.measure import measure
 from e2e_support import OTASTREAM, apply_args, board, write
 
@@ -25,7 +26,9 @@ def test_apply_memory_is_flat(tmp_path: Path) -> None:
             for i in range(megabytes):
                 image.write(i.to_bytes(8) + block[8:])
         package = folder / "update.ota"
-        measure([*OTASTREAM, "pack", folder / "old", folder / "new", "--dest", "/config", "--codec", "none", "-o", package])
+        measure(
+            [*OTASTREAM, "pack", folder / "old", folder / "new", "--dest", "/config", "--codec", "none", "-o", package]
+        )
         assert package.stat().st_size > megabytes << 20
         root = board(folder, folder / "old")
         peaks[megabytes] = measure([*OTASTREAM, *apply_args(package, root)]).rss
@@ -47,7 +50,5 @@ def test_pack_memory_is_flat(tmp_path: Path) -> None:
             write(old / name, content)
             write(new / name, content[:1000] + b"changed" + content[1000:])
         out = tmp_path / f"{count}.ota"
-        peaks[count] = measure(
-            [*OTASTREAM, "pack", old, new, "--dest", "/config", "--jobs", "2", "-o", out]
-        ).rss
+        peaks[count] = measure([*OTASTREAM, "pack", old, new, "--dest", "/config", "--jobs", "2", "-o", out]).rss
     assert peaks[10_000] - peaks[100] < FLAT, peaks

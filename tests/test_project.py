@@ -1,4 +1,4 @@
-"""The project holds together: one error list, one set of layers, a core without an operating system, docs that are true."""
+"""The project holds together: one error list, layers, a core without an operating system, docs that are true."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 CORE_MAY_USE: Final = {"memcpy", "memmove", "memset", "memcmp"}
 # What compilers add by themselves: position-independent code and the stack protector, where a distribution turns it on.
 TOOLCHAIN: Final = {"_GLOBAL_OFFSET_TABLE_", "__stack_chk_fail"}
-C_FLAGS: Final = "-std=c99 -pedantic -Wall -Wextra -Werror -Wshadow -Wconversion -Wvla -O2".split()
+C_FLAGS: Final = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wconversion", "-Wvla", "-O2"]
 
 
 # ---- errors ----------------------------------------------------------------------------------------------------
@@ -69,7 +69,9 @@ def imports(path: Path) -> set[str]:
 
 
 def test_only_native_touches_the_extension() -> None:
-    users = [p.name for p in (ROOT / "otastream").rglob("*.py") if any(i.startswith("otastream._core") for i in imports(p))]
+    users = [
+        p.name for p in (ROOT / "otastream").rglob("*.py") if any(i.startswith("otastream._core") for i in imports(p))
+    ]
     assert users == ["native.py"]
 
 
@@ -127,9 +129,8 @@ PAGES: Final = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "d
 def shell_lines(page: Path) -> list[str]:
     """Lines of the page's sh and console blocks, continuation lines joined, prompts removed."""
     lines: list[str] = []
-    for block in re.findall(r"```(?:sh|console)\n(.*?)```", page.read_text(), re.S):
-        for line in block.replace("\\\n", " ").splitlines():
-            lines.append(line.removeprefix("$ ").strip())
+    for block in re.findall(r"```(?:sh|console)\n(.*?)```", page.read_text(), re.DOTALL):
+        lines += [line.removeprefix("$ ").strip() for line in block.replace("\\\n", " ").splitlines()]
     return lines
 
 
@@ -142,7 +143,9 @@ def commands() -> dict[str, set[str]]:
     for name in program.list_commands(context):
         command = program.get_command(context, name)
         assert command is not None
-        found[name] = {o for p in command.params for o in (*p.opts, *p.secondary_opts) if o.startswith("-")} | {"--help"}
+        found[name] = {o for p in command.params for o in (*p.opts, *p.secondary_opts) if o.startswith("-")} | {
+            "--help"
+        }
     return found
 
 
@@ -162,7 +165,7 @@ def test_commands_in_docs_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_make_targets_in_docs_exist(page: Path) -> None:
     rules = "\n".join(p.read_text() for p in (ROOT / "Makefile", *ROOT.glob("csrc/*/*.mk"), *ROOT.glob("tests/*/*.mk")))
-    targets = set(re.findall(r"^([a-z][a-z0-9-]*):", rules, re.M))
+    targets = set(re.findall(r"^([a-z][a-z0-9-]*):", rules, re.MULTILINE))
     asked = set(re.findall(r"`make ([a-z][a-z0-9-]*)`", page.read_text()))
     asked |= {m[1] for line in shell_lines(page) if (m := re.match(r"make ([a-z][a-z0-9-]*)", line))}
     assert asked <= targets
@@ -170,7 +173,7 @@ def test_make_targets_in_docs_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_links_in_docs_lead_somewhere(page: Path) -> None:
-    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.S)
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
         if "://" not in target:
             assert (page.parent / target).exists(), target
