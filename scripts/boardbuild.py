@@ -40,7 +40,13 @@ SANITIZE = (
     *"-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer".split(),
 )
 LINK = "-static -Wl,--gc-sections -Wl,--build-id=none -Wl,-z,norelro -Wl,-z,noseparate-code".split()
-PARTS = (("core", "/core/"), ("port", "/port/"), ("board", "/board/"), ("zstd", "libzstd.a"), ("zlib", "libz.a"))
+PARTS: tuple[tuple[str, str], ...] = (
+    ("core", "/core/"),
+    ("port", "/port/"),
+    ("board", "/board/"),
+    ("zstd", "libzstd.a"),
+    ("zlib", "libz.a"),
+)
 PARTS += (("libsodium", "libsodium.a"), ("musl", "libc.a"), ("gcc", "libgcc"))
 
 

@@ -3,7 +3,8 @@
 
     selftestdata.py [OUT]
 
-The first (gzip) makes a folder and a file; the second (zstd) changes the file by a delta, adds a link and runs a script.
+The first (gzip) makes a folder and a file; the second (zstd) changes the file by a delta, adds a link and runs a
+script.
 They are built record by record with the builder of the golden vectors, so they do not depend on the packer.
 """
 
@@ -17,9 +18,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 HERE = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(HERE / "tests/golden"))
+sys.path.insert(0, str(HERE / "tests"))
 
-import builder as b  # noqa: E402
+from golden import builder as b  # noqa: E402
 
 OLD = b"otastream self-test: the old content\n"
 NEW = b"otastream self-test: the new content, and more\n"

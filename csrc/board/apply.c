@@ -65,7 +65,8 @@ static int on_tick(void *ctx, const struct ota_report *report)
     return 0;
 }
 
-/* ---- the port of the checking pass: there is nothing to look at ----------------------------------------------------- */
+/* ---- the port of the checking pass: there is nothing to look at -----------------------------------------------------
+ */
 
 static int check_tick(void *ctx, const struct ota_report *report)
 {
@@ -125,7 +126,8 @@ static int allocate(struct board *b)
     return b->exec_memory != NULL ? 0 : board_fail(&b->why, OTA_E_INTERNAL, 0, "memory plan");
 }
 
-/* ---- one pass over the package ------------------------------------------------------------------------------------- */
+/* ---- one pass over the package -------------------------------------------------------------------------------------
+ */
 
 static int begin_exec(struct board *b)
 {
@@ -138,14 +140,14 @@ static int begin_exec(struct board *b)
         int os_error = 0;
         r = ota_posix_init(b->posix, ota_posix_size(), &o, &os_error);
         if (r != 0) {
-            return board_fail(&b->why, (enum ota_error)-r, os_error, "root %s, tmp %s", o.root, o.tmp);
+            return board_fail(&b->why, (enum ota_error) - r, os_error, "root %s, tmp %s", o.root, o.tmp);
         }
         b->have_posix = 1;
         ota_posix_port(b->posix, &port);
         board_warnings_install(&port, b->options.root);
     }
     r = ota_exec_init(b->exec_memory, b->exec_size, &b->exec_options, &port, &b->exec);
-    return r == 0 ? 0 : board_fail(&b->why, (enum ota_error)-r, 0, "executor");
+    return r == 0 ? 0 : board_fail(&b->why, (enum ota_error) - r, 0, "executor");
 }
 
 static int on_preamble(struct board *b)
@@ -247,7 +249,8 @@ static int pass(struct board *b, int check_only, int dry_run)
     return r;
 }
 
-/* ---- the update --------------------------------------------------------------------------------------------------- */
+/* ---- the update ---------------------------------------------------------------------------------------------------
+ */
 
 /* A run that changes nothing does not speak about the update. */
 static int keeps_status(const struct board *b)
@@ -264,8 +267,7 @@ static int update(struct board *b)
         (r = board_keys_load(&b->keys, b->options.keys, b->options.keys_given, &b->why)) != 0) {
         return r;
     }
-    if (keeps_status(b) &&
-        (r = board_status_write(b->options.status, BOARD_NOT_STARTED, NULL, 0, &b->why)) != 0) {
+    if (keeps_status(b) && (r = board_status_write(b->options.status, BOARD_NOT_STARTED, NULL, 0, &b->why)) != 0) {
         return r;
     }
     if ((r = board_input_open(&b->input, b->options.package, b->options.raw, &b->why)) != 0) {
@@ -330,9 +332,7 @@ static void say_success(const struct board *b)
 static int finish(struct board *b, int status)
 {
     struct board_failure why = {0, 0, ""};
-    enum board_state state = status == 0          ? BOARD_DONE
-                             : b->report.changed ? BOARD_FAILED_AFTER
-                                                 : BOARD_FAILED_BEFORE;
+    enum board_state state = status == 0 ? BOARD_DONE : b->report.changed ? BOARD_FAILED_AFTER : BOARD_FAILED_BEFORE;
     if (b->why.status == -OTA_E_OUTPUT && status == -OTA_E_CANCELLED) {
         status = -OTA_E_OUTPUT; /* the tick stopped the update, because of the status file */
     }

@@ -48,7 +48,8 @@ struct board_failure {
 int board_fail(struct board_failure *why, enum ota_error code, int os_error, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* Bytes that can neither confuse a terminal nor break a line: in place, what is not printable becomes '?'. UTF-8 stays. */
+/* Bytes that can neither confuse a terminal nor break a line: in place, what is not printable becomes '?'. UTF-8 stays.
+ */
 void board_printable(char *text);
 
 /* ---- memory: one mapping, handed out piece by piece -------------------------------------------------------------- */
@@ -70,8 +71,13 @@ void *board_memory_take(struct board_memory *m, size_t size);
 /* ---- options ----------------------------------------------------------------------------------------------------- */
 
 enum board_mode { BOARD_APPLY, BOARD_HELP, BOARD_VERSION, BOARD_SELF_TEST };
-enum board_progress { BOARD_PROGRESS_AUTO, BOARD_PROGRESS_BAR, BOARD_PROGRESS_JSON, BOARD_PROGRESS_NUMERIC,
-                      BOARD_PROGRESS_NONE };
+enum board_progress {
+    BOARD_PROGRESS_AUTO,
+    BOARD_PROGRESS_BAR,
+    BOARD_PROGRESS_JSON,
+    BOARD_PROGRESS_NUMERIC,
+    BOARD_PROGRESS_NONE
+};
 
 struct board_options {
     enum board_mode mode;
@@ -158,7 +164,7 @@ void board_input_close(struct board_input *in);
 /* ---- frames ------------------------------------------------------------------------------------------------------ */
 
 #define BOARD_SIGNATURES 4u
-#define BOARD_HEAD 64u      /* signed part of the preamble */
+#define BOARD_HEAD 64u /* signed part of the preamble */
 #define BOARD_FRAME_HEAD 36u
 
 struct board_preamble {

@@ -181,8 +181,10 @@ static int warning_node_open(void *ctx, enum ota_slot slot, const char *name, si
         unsigned number = minor(st.st_rdev);
         (void)snprintf(path, sizeof(path), "/sys/class/mtd/mtd%u/type", number);
         if (read_text(path, type, sizeof(type)) == 0 && (strstr(type, "nand") != NULL)) {
-            fprintf(stderr, BOARD_PROGRAM ": warning: %.*s is NAND without regard to bad blocks; name /dev/mtd%u in "
-                    "the package instead\n", (int)len, name, number);
+            fprintf(stderr,
+                    BOARD_PROGRAM ": warning: %.*s is NAND without regard to bad blocks; name /dev/mtd%u in "
+                                  "the package instead\n",
+                    (int)len, name, number);
         }
     }
     return inner_node_open(ctx, slot, name, len, write, flash);

@@ -1,5 +1,5 @@
-/* fortify.c - what Debian's static libraries, compiled against glibc's fortified headers, ask of a link against musl. Only
- * part of a musl build. The libraries are used for pure computation, so nothing else of glibc's ABI is touched.
+/* fortify.c - what Debian's static libraries, compiled against glibc's fortified headers, ask of a link against musl.
+ * Only part of a musl build. The libraries are used for pure computation, so nothing else of glibc's ABI is touched.
  */
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* frames.c - preamble and frame chain, docs/SPEC.md sections 2 and 3. No byte of a frame leaves before the digest of the
- * frame was found right. The twin of FrameReader in otastream/container.py.
+/* frames.c - preamble and frame chain, docs/SPEC.md sections 2 and 3. No byte of a frame leaves before the digest of
+ * the frame was found right. The twin of FrameReader in otastream/container.py.
  */
 #include "board.h"
 

@@ -5,7 +5,16 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { OPT_ROOT = 256, OPT_PROGRESS, OPT_STATUS, OPT_WATCHDOG, OPT_SELF_TEST, OPT_VERSION, OPT_VERIFY, OPT_IGNORE_SPACE };
+enum {
+    OPT_ROOT = 256,
+    OPT_PROGRESS,
+    OPT_STATUS,
+    OPT_WATCHDOG,
+    OPT_SELF_TEST,
+    OPT_VERSION,
+    OPT_VERIFY,
+    OPT_IGNORE_SPACE
+};
 
 static const struct option long_options[] = {
     {"dry-run", no_argument, NULL, 'n'},
@@ -132,26 +141,27 @@ void board_help(void)
     static const char *const groups[] = {"caller", "package", "trust", "mismatch", "device"};
     size_t g;
     int i;
-    printf("Usage: " BOARD_PROGRAM " -x FILE [options]\n"
-           "Apply an otastream package to this board. Nothing is written before the whole package was checked (a file)\n"
-           "or everything it expects was found (a pipe). After a cut or a failure run the same package again.\n\n"
-           "  -x FILE               the package, also gzip or zstd compressed from outside; -: stdin\n"
-           "  -r FILE               the same, but refuse outer compression\n"
-           "  -t, --tmp DIR         writable folder for scripts and built images [" BOARD_TMP "]\n"
-           "  -k, --keys PATH       trusted keys, a PEM file or a folder of them [" BOARD_KEYS "];\n"
-           "                        with any key, packages without a signature by one of them are refused\n"
-           "  -n, --dry-run         check everything that can be checked, write nothing, run no script\n"
-           "      --verify          read the whole package and check it; look at no target\n"
-           "      --ignore-space    do not compare free space before writing\n"
-           "      --root DIR        folder that stands for / of the board [/]\n"
-           "      --progress HOW    auto, bar, json, numeric or none; on stderr [auto: bar on a terminal]\n"
-           "      --status FILE     file that says what happened, also after a reboot: state=not-started,\n"
-           "                        failed-before-write, writing, failed-after-write or done; package, version, code\n"
-           "      --watchdog DEV    watchdog to feed while at work\n"
-           "      --self-test       check this program on this board; writes only beneath -t\n"
-           "      --version, -h, --help\n\n"
-           "SIGHUP and SIGINT stop only before the first write; SIGTERM also later, where nothing is half written.\n\n"
-           "Exit codes, by who must act (0: all went well):\n");
+    printf(
+        "Usage: " BOARD_PROGRAM " -x FILE [options]\n"
+        "Apply an otastream package to this board. Nothing is written before the whole package was checked (a file)\n"
+        "or everything it expects was found (a pipe). After a cut or a failure run the same package again.\n\n"
+        "  -x FILE               the package, also gzip or zstd compressed from outside; -: stdin\n"
+        "  -r FILE               the same, but refuse outer compression\n"
+        "  -t, --tmp DIR         writable folder for scripts and built images [" BOARD_TMP "]\n"
+        "  -k, --keys PATH       trusted keys, a PEM file or a folder of them [" BOARD_KEYS "];\n"
+        "                        with any key, packages without a signature by one of them are refused\n"
+        "  -n, --dry-run         check everything that can be checked, write nothing, run no script\n"
+        "      --verify          read the whole package and check it; look at no target\n"
+        "      --ignore-space    do not compare free space before writing\n"
+        "      --root DIR        folder that stands for / of the board [/]\n"
+        "      --progress HOW    auto, bar, json, numeric or none; on stderr [auto: bar on a terminal]\n"
+        "      --status FILE     file that says what happened, also after a reboot: state=not-started,\n"
+        "                        failed-before-write, writing, failed-after-write or done; package, version, code\n"
+        "      --watchdog DEV    watchdog to feed while at work\n"
+        "      --self-test       check this program on this board; writes only beneath -t\n"
+        "      --version, -h, --help\n\n"
+        "SIGHUP and SIGINT stop only before the first write; SIGTERM also later, where nothing is half written.\n\n"
+        "Exit codes, by who must act (0: all went well):\n");
     for (g = 0; g < sizeof(groups) / sizeof(groups[0]); g++) {
         printf("%s\n", groups[g]);
         for (i = 0; i < ota_error_count(); i++) {

@@ -1,4 +1,5 @@
-/* progress.c - where the work is, on stderr: a bar for people, lines for programs. The same lines as the Python program.
+/* progress.c - where the work is, on stderr: a bar for people, lines for programs. The same lines as the Python
+ * program.
  */
 #include "board.h"
 
@@ -91,8 +92,7 @@ static void bar_line(const char *phase, int percent, uint64_t done, const char *
     last.drawn = 1;
 }
 
-void board_progress_show(enum board_progress mode, const char *phase, uint64_t done, uint64_t total,
-                         const char *target)
+void board_progress_show(enum board_progress mode, const char *phase, uint64_t done, uint64_t total, const char *target)
 {
     int percent = percent_of(done, total);
     int same = strcmp(phase, last.phase) == 0 && percent == last.percent;

@@ -18,7 +18,8 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *const state_names[] = {"not-started", "failed-before-write", "writing", "failed-after-write", "done"};
+static const char *const state_names[] = {"not-started", "failed-before-write", "writing", "failed-after-write",
+                                          "done"};
 
 static int write_all(int fd, const char *text, size_t len)
 {

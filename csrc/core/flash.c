@@ -19,7 +19,7 @@
 
 #define COMPARE_BYTES 512u /* stack buffer for reading back */
 #define NOR_PAGE 256u      /* unit of programming, and of skipping what is all 0xFF, where any length goes */
-#define FAILS_IN_ROW 4u    /* blocks that may fail for the same bytes; independent failures of 2 % give 1 in 6 million */
+#define FAILS_IN_ROW 4u /* blocks that may fail for the same bytes; independent failures of 2 % give 1 in 6 million */
 
 static int has_erase(const struct ota_flash *f)
 {

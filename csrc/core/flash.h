@@ -8,16 +8,16 @@
  * caller's buffer until that block has verified, so a block that fails can be replayed into the next good one. */
 struct ota_flash_writer {
     const struct ota_flash *flash;
-    uint8_t *buf;       /* one erase block (media without erase: any multiple of 512) */
-    uint32_t block;     /* bytes of buf in use as unit */
-    uint32_t fill;      /* bytes in buf */
-    uint64_t size;      /* bytes of the image */
-    uint64_t taken;     /* bytes taken from the caller */
-    uint64_t phys;      /* physical offset where the next block goes */
-    uint64_t written;   /* bytes that were programmed */
-    uint32_t skipped;   /* blocks that were right already */
-    uint32_t new_bad;   /* blocks that went bad on the way */
-    int status;         /* sticky */
+    uint8_t *buf;     /* one erase block (media without erase: any multiple of 512) */
+    uint32_t block;   /* bytes of buf in use as unit */
+    uint32_t fill;    /* bytes in buf */
+    uint64_t size;    /* bytes of the image */
+    uint64_t taken;   /* bytes taken from the caller */
+    uint64_t phys;    /* physical offset where the next block goes */
+    uint64_t written; /* bytes that were programmed */
+    uint32_t skipped; /* blocks that were right already */
+    uint32_t new_bad; /* blocks that went bad on the way */
+    int status;       /* sticky */
 };
 
 /* Check that the image fits (OTA_E_TOO_SMALL: larger than the medium, OTA_E_BAD_BLOCKS: larger than its good blocks)

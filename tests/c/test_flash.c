@@ -34,9 +34,9 @@ struct flash_case {
     uint32_t skipped;
     uint32_t new_bad;
     uint64_t erases;
-    uint32_t chunk;    /* bytes per call of write; 0: all at once */
-    uint32_t buf_len;  /* 0: one block */
-    uint32_t medium;   /* size of the medium; 0: MEDIUM */
+    uint32_t chunk;   /* bytes per call of write; 0: all at once */
+    uint32_t buf_len; /* 0: one block */
+    uint32_t medium;  /* size of the medium; 0: MEDIUM */
 };
 
 #define NONE "........"
@@ -259,8 +259,8 @@ static void test_case(const struct flash_case *c)
 /* Pages that hold nothing but ones are not programmed: counted, since the result is the same. */
 static void test_pages_of_ones(void)
 {
-    static const struct flash_case c = {"pages of ones", NAND, 3 * BLOCK, "sFr", OLD, GOOD, NONE, 0, "", GOOD,
-                                        0,               0,    0,         0,     0,   0,    0};
+    static const struct flash_case c = {
+        "pages of ones", NAND, 3 * BLOCK, "sFr", OLD, GOOD, NONE, 0, "", GOOD, 0, 0, 0, 0, 0, 0, 0};
     struct flash_model m;
     struct ota_flash_writer w;
     uint8_t image[3 * BLOCK];
@@ -380,12 +380,27 @@ static void cut_sweep(const struct flash_case *c)
 
 static void test_cuts(void)
 {
-    static const struct flash_case nand = {"cuts: nand",  NAND, 4 * BLOCK + 9, "rsrrr", OLD, "01000000", NONE, 0,
-                                           "0=1234==", "", 0,    0,             0,       0,   3000,       0,    0};
-    static const struct flash_case worn = {"cuts: nand with a dying block", NAND, 4 * BLOCK, NULL, OLD, GOOD,
-                                           "..e.....", 0, "01e23===", "", 0, 0, 0, 0, 0, 0, 0};
-    static const struct flash_case nor = {"cuts: nor", NOR, 3 * BLOCK + 9, NULL, OLD, GOOD, NONE, 0,
-                                          "0123====",  "",  0,             0,    0,   0,    0,    0, 0};
+    static const struct flash_case nand = {
+        "cuts: nand", NAND, 4 * BLOCK + 9, "rsrrr", OLD, "01000000", NONE, 0, "0=1234==", "", 0, 0, 0, 0, 3000, 0, 0};
+    static const struct flash_case worn = {"cuts: nand with a dying block",
+                                           NAND,
+                                           4 * BLOCK,
+                                           NULL,
+                                           OLD,
+                                           GOOD,
+                                           "..e.....",
+                                           0,
+                                           "01e23===",
+                                           "",
+                                           0,
+                                           0,
+                                           0,
+                                           0,
+                                           0,
+                                           0,
+                                           0};
+    static const struct flash_case nor = {
+        "cuts: nor", NOR, 3 * BLOCK + 9, NULL, OLD, GOOD, NONE, 0, "0123====", "", 0, 0, 0, 0, 0, 0, 0};
 
     cut_sweep(&nand);
     cut_sweep(&worn);
