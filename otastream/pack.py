@@ -63,8 +63,8 @@ def pack_release(release: Release, *, output: str, options: PackOptions | None =
     """Make the package of a release. output: a path, which appears only when all went well, or ``-`` for stdout.
 
     Memory does not grow with the number of files; TMPDIR holds the plan and the deltas that wait to be sent. The same
-    inputs and options give the same bytes, for any number of jobs. Errors: USAGE (the budget is too small, too), CONFIG,
-    INPUT, CHANGED, OUTPUT, TOO_SMALL; RAM when there is no memory for a delta.
+    inputs and options give the same bytes, for any number of jobs. Errors: USAGE (also: the budget is too small),
+    CONFIG, INPUT, CHANGED, OUTPUT, TOO_SMALL; RAM when there is no memory for a delta.
     """
     options = options or PackOptions()
     with _planned(release, options) as work:

@@ -16,7 +16,7 @@ from otastream import cbor, model
 from otastream.container import needs_of
 from otastream.errors import Code, error
 from otastream.fields import decode_record, encode_record
-from otastream.model import Action, Expect, Owner, Xattrs
+from otastream.model import Action, Expect, Head, Owner, Xattrs
 from otastream.tree import Change, Content, Entry, Kind, Step, basename, parent, show, stem
 
 _CACHE_KIB: Final = 1024
@@ -191,12 +191,10 @@ class Steps(_Database):
             except sqlite3.IntegrityError:
                 raise error(Code.CONFIG, "is the target of two updates in one package", target=show(name)) from None
 
-    def expects(self) -> Iterator[Expect]:
-        """Every expect, in order."""
+    def expects(self) -> Iterator[Head]:
+        """The headers of all expects, in order."""
         for (raw,) in self.db.execute("SELECT raw FROM expect ORDER BY seq"):
-            record = decode_record(raw)
-            assert isinstance(record, model.Expect)  # noqa: S101 (what add() stored)
-            yield record
+            yield Head(decode_record(raw), raw)
 
     def actions(self) -> Iterator[Step]:
         """Every step that has an action, in order, without its expects."""

@@ -199,9 +199,9 @@ class Board:
         if record.owner is not None:
             os.chown(full, record.owner.uid, record.owner.gid, follow_symlinks=False)
         if record.xattrs is not None:
-            for name in os.listxattr(full):
-                if os.fsencode(name) not in dict(record.xattrs):
-                    os.removexattr(full, name)
+            for there in os.listxattr(full):
+                if os.fsencode(there) not in dict(record.xattrs):
+                    os.removexattr(full, there)
             for name, value in record.xattrs:
                 os.setxattr(full, name, value)
         os.chmod(full, record.mode)

@@ -95,7 +95,8 @@ def test_scripts_come_where_they_must(tmp_path: Path, releases: tuple[Release, R
 
 @pytest.mark.parametrize("kind", ["begin", "end"])
 def test_two_scripts_of_a_kind_are_refused(tmp_path: Path, releases: tuple[Release, Release], kind: str) -> None:
-    with_script = Release(scripts=Scripts(**{kind: str(tmp_path / kind)}))
+    path = str(tmp_path / kind)
+    with_script = Release(scripts=Scripts(begin=path) if kind == "begin" else Scripts(end=path))
     package = _pack(tmp_path, with_script)
     before = Path(package).read_bytes()
     with pytest.raises(OtaError) as caught:

@@ -73,8 +73,10 @@ def test_the_example_packs(tmp_path: Path) -> None:
 def _local_files(release: Release) -> list[str]:
     scripts = release.scripts
     names = [scripts.begin, scripts.end, *scripts.inline]
-    for item in (*release.image, *release.file):
-        names += [item.new, item.old]
+    for image in release.image:
+        names += [image.new, image.old]
+    for edit in release.file:
+        names += [edit.new, edit.old]
     return [name for name in names if name is not None]
 
 

@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from otastream import model
+from otastream.apply import ApplyOptions, apply_package
 from otastream.model import Codec
 from otastream.options import PackOptions
 from otastream.pack import pack_folders
@@ -97,7 +98,7 @@ def test_case(name: str) -> None:
     _check_every_cut(old, new)
 
 
-@settings(max_examples=120)
+@settings(max_examples=60)
 @given(trees, trees)
 def test_random_trees(old: list[Node], new: list[Node]) -> None:
     with _work(old, new) as folder:
@@ -109,10 +110,40 @@ def test_random_trees(old: list[Node], new: list[Node]) -> None:
         assert snapshot(folder / "board" / "config") == snapshot(folder / "new")
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(trees, trees)
 def test_random_trees_with_cuts(old: list[Node], new: list[Node]) -> None:
     _check_every_cut(old, new)
+
+
+@settings(max_examples=40)
+@given(trees, trees, st.integers(0, 40), st.booleans())
+def test_the_executor_agrees(old: list[Node], new: list[Node], cut: int, torn: bool) -> None:
+    """The C core on a fresh board, on one that is done, and on one that the reference applier left half done."""
+    with _work(old, new) as folder:
+        items = _pack(folder)
+        _execute_on(folder, items, cut, torn=torn)
+
+
+@pytest.mark.parametrize("name", _CASES)
+def test_the_executor_agrees_on_each_case(name: str) -> None:
+    old, new = _CASES[name]
+    with _work(old, new) as folder:
+        items = _pack(folder)
+        for cut in range(len(items)):
+            _execute_on(folder, items, cut, torn=True)
+
+
+def _execute_on(folder: Path, items: list[Item], cut: int, *, torn: bool) -> None:
+    wanted = snapshot(folder / "new")
+    board = _board(folder)
+    with contextlib.suppress(Cut):
+        board.apply(items, records=cut, torn=torn)
+    (folder / "tmp").mkdir(exist_ok=True)
+    options = ApplyOptions(root=str(folder / "board"), tmp=str(folder / "tmp"))
+    for _ in range(2):
+        apply_package(str(folder / "package.ota"), options)
+        assert snapshot(folder / "board" / "config") == wanted
 
 
 def _check_every_cut(old: list[Node], new: list[Node]) -> None:

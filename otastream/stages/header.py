@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 
-from otastream.model import Action, Chunk, End, Event, Expect, Head, Manifest, Script, Tail, When
+from otastream.model import Action, Chunk, End, Event, Head, Manifest, Script, Tail, When
 from otastream.tree import Ready
 
 
 def header(
-    ready: Iterable[Ready], *, manifest: Manifest, expects: Iterable[Expect], end: Ready | None = None
+    ready: Iterable[Ready], *, manifest: Manifest, expects: Iterable[Head], end: Ready | None = None
 ) -> Iterator[Event]:
     """The whole stream: manifest, expects, end script, the ready records, end.
 
-    ready comes in the order of execution, a begin script first. end: the end script, which stands in front of all that
-    writes, so that it is on the board whatever happens later. Every payload is closed once it is sent.
+    ready comes in the order of execution, a begin script first. expects: heads of expect records. end: the end script,
+    which stands in front of all that writes, so that it is on the board whatever happens later. Every payload is closed
+    once it is sent.
     """
     if end is not None and not (isinstance(end.record, Script) and end.record.when is When.END):
         raise ValueError("not an end script")
@@ -23,11 +24,10 @@ def header(
 
 
 def _stream(
-    ready: Iterable[Ready], manifest: Manifest, expects: Iterable[Expect], end: Ready | None
+    ready: Iterable[Ready], manifest: Manifest, expects: Iterable[Head], end: Ready | None
 ) -> Iterator[Event]:
     yield Head(manifest)
-    for expect in expects:
-        yield Head(expect)
+    yield from expects
     if end is not None:
         yield from send(end)
     for item in ready:

@@ -1,0 +1,309 @@
+"""plan and diff: which record does what, and from which source. That the order is safe: test_pack_random.py."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import xxhash
+
+from otastream.config import Edit, Folder, Image, Release
+from otastream.errors import Code, OtaError
+from otastream.model import (
+    ABSENT,
+    ANY,
+    DIRECTORY,
+    Action,
+    Block,
+    Codec,
+    Delete,
+    Dir,
+    EngineId,
+    ExpectNode,
+    ExpectTree,
+    File,
+    FileState,
+    Link,
+    Move,
+    Source,
+)
+from otastream.options import PackOptions
+from otastream.pack import pack_folders, pack_release
+from otastream.stages.diff import diff
+from otastream.tree import Change, Content, Step
+from reference import Board, Item, load, snapshot
+
+_TEXT = b"".join(b"line %d of a text that is long enough\n" % number for number in range(400))
+_OTHER = bytes(reversed(_TEXT))
+
+
+def _write(root: Path, files: dict[str, bytes]) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(data)
+
+
+def _pack(tmp_path: Path, old: dict[str, bytes], new: dict[str, bytes], **options: object) -> list[Item]:
+    _write(tmp_path / "old", old)
+    _write(tmp_path / "new", new)
+    return _again(tmp_path, PackOptions(codec=Codec.NONE, **options))  # type: ignore[arg-type]
+
+
+def _again(tmp_path: Path, options: PackOptions | None = None) -> list[Item]:
+    output = tmp_path / "p.ota"
+    options = options or PackOptions(codec=Codec.NONE)
+    pack_folders(str(tmp_path / "old"), str(tmp_path / "new"), dest="/c", output=str(output), options=options)
+    return load(output)
+
+
+def _actions(items: list[Item]) -> list[Action]:
+    return [item.record for item in items if isinstance(item.record, Action)]
+
+
+def _state(data: bytes) -> FileState:
+    return FileState(len(data), xxhash.xxh64_intdigest(data))
+
+
+def test_nothing_to_do(tmp_path: Path) -> None:
+    assert _actions(_pack(tmp_path, {"a": _TEXT, "d/b": b""}, {"a": _TEXT, "d/b": b""})) == []
+
+
+def test_a_changed_file_is_a_delta_from_itself(tmp_path: Path) -> None:
+    items = _pack(tmp_path, {"a": _TEXT}, {"a": _TEXT + b"more"})
+    (action,) = _actions(items)
+    assert isinstance(action, File)
+    assert (action.engine, action.source) == (EngineId.BSDIFF, Source(len(_TEXT)))
+    assert items[1].record == ExpectTree(b"a", _state(_TEXT), _state(_TEXT + b"more"), root=b"/c")
+    assert len(items[2].payload) < 40
+
+
+def test_a_delta_that_is_not_smaller_is_not_sent(tmp_path: Path) -> None:
+    (action,) = _actions(_pack(tmp_path, {"a": os.urandom(3000)}, {"a": b"short"}))
+    assert isinstance(action, File)
+    assert (action.engine, action.source) == (EngineId.FULL, None)
+
+
+def test_engine_full_sends_files(tmp_path: Path) -> None:
+    items = _pack(tmp_path, {"a": _TEXT}, {"a": _TEXT + b"more"}, engine="full")
+    assert items[2].payload == _TEXT + b"more"
+
+
+def test_files_above_the_limit_are_sent_full(tmp_path: Path) -> None:
+    for limit, engine in ((len(_TEXT), EngineId.FULL), (len(_TEXT) + 4, EngineId.BSDIFF)):
+        (action,) = _actions(_pack(tmp_path, {"a": _TEXT}, {"a": _TEXT + b"more"}, delta_max=limit))
+        assert isinstance(action, File)
+        assert action.engine is engine
+
+
+def test_a_mode_is_set_without_content(tmp_path: Path) -> None:
+    _write(tmp_path / "old", {"a": _TEXT})
+    _write(tmp_path / "new", {"a": _TEXT})
+    (tmp_path / "old" / "a").chmod(0o644)
+    (tmp_path / "new" / "a").chmod(0o4711)
+    (action,) = _actions(_again(tmp_path))
+    assert isinstance(action, File)
+    assert (action.engine, action.mode) == (None, 0o4711)
+
+
+def test_a_move_sends_nothing_and_prefers_the_same_name(tmp_path: Path) -> None:
+    items = _pack(tmp_path, {"a/x": _TEXT, "a/y": _TEXT, "keep/z": b"z"}, {"b/y": _TEXT, "keep/z": b"z"})
+    actions = _actions(items)
+    assert [type(action) for action in actions] == [Dir, Move, Delete, Delete]
+    assert isinstance(actions[1], Move)
+    assert actions[1].source.path == b"a/y"
+    expects = [item.record for item in items if isinstance(item.record, ExpectTree)]
+    assert expects[1] == ExpectTree(b"a/y", _state(_TEXT), ABSENT, root=b"/c")
+    assert expects[2].source == Source(len(_TEXT), _state(_TEXT).digest, path=b"a/y", root=b"/c")
+
+
+def test_further_copies_are_deltas_from_what_stays(tmp_path: Path) -> None:
+    actions = _actions(_pack(tmp_path, {"a": _TEXT}, {"a": _TEXT, "b": _TEXT}))
+    (action,) = actions
+    assert isinstance(action, File)
+    assert action.source == Source(len(_TEXT), path=b"a", root=b"/c")
+
+
+def test_a_renamed_and_changed_file_finds_its_old_version(tmp_path: Path) -> None:
+    changed = _TEXT + b"more"
+    items = _pack(
+        tmp_path,
+        {"lib/libx.so.1.2": _TEXT, "lib/other.so": _OTHER, "m/1.0/k.ko": _OTHER, "n/1.0/k.ko": _OTHER + b"n"},
+        {"lib/libx.so.1.10.3": changed, "m/1.1/k.ko": _OTHER + b"1", "n/1.1/k.ko": _OTHER + b"n1"},
+    )
+    sources = {action.path: action.source for action in _actions(items) if isinstance(action, File)}
+    found = {path: source.path for path, source in sources.items() if source is not None}
+    assert found == {
+        b"lib/libx.so.1.10.3": b"lib/libx.so.1.2",
+        b"m/1.1/k.ko": b"m/1.0/k.ko",
+        b"n/1.1/k.ko": b"n/1.0/k.ko",
+    }
+
+
+def test_a_folder_that_gets_something_is_expected(tmp_path: Path) -> None:
+    items = _pack(tmp_path, {"d/a": b"1", "e/a": b"1"}, {"d/a": b"1", "d/b": b"2", "e/a": b"1"})
+    assert items[1].record == ExpectTree(b"d", DIRECTORY, DIRECTORY, root=b"/c")
+    assert len([item for item in items if isinstance(item.record, ExpectTree)]) == 2
+
+
+def test_a_symbolic_link_and_odd_names(tmp_path: Path) -> None:
+    _write(tmp_path / "old", {})
+    _write(tmp_path / "new", {})
+    name = b"line\nbreak \xff\xfe" + b"n" * 240
+    os.symlink(b"to \xff", os.path.join(os.fsencode(tmp_path / "new"), name))
+    (action,) = _actions(_again(tmp_path))
+    assert isinstance(action, Link)
+    assert (action.path, action.to) == (name, b"to \xff")
+
+
+def test_owner_is_recorded_when_asked(tmp_path: Path) -> None:
+    actions = _actions(_pack(tmp_path, {}, {"d/a": b"1"}, owner=True))
+    st = (tmp_path / "new" / "d" / "a").stat()
+    assert all(isinstance(action, File | Dir) and action.owner is not None for action in actions)
+    assert isinstance(actions[1], File)
+    assert actions[1].owner is not None
+    assert (actions[1].owner.uid, actions[1].owner.gid) == (st.st_uid, st.st_gid)
+
+
+def test_xattrs_are_compared_and_recorded(tmp_path: Path) -> None:
+    _write(tmp_path / "old", {"a": b"1", "b": b"1"})
+    _write(tmp_path / "new", {"a": b"1", "b": b"1"})
+    try:
+        os.setxattr(tmp_path / "new" / "a", "user.k", b"v")
+    except OSError:
+        pytest.skip("this file system has no user xattrs")
+    assert _actions(_again(tmp_path)) == []
+    (action,) = _actions(_again(tmp_path, PackOptions(xattrs=True)))
+    assert isinstance(action, File)
+    assert (action.path, action.xattrs) == (b"a", ((b"user.k", b"v"),))
+
+
+def test_without_old_everything_is_sent_whatever_is_there(tmp_path: Path) -> None:
+    _write(tmp_path / "new", {"a": _TEXT, "d/b": b"2"})
+    release = Release(folder=(Folder(new=str(tmp_path / "new"), dest="/c"),))
+    pack_release(release, output=str(tmp_path / "p.ota"))
+    items = load(tmp_path / "p.ota")
+    assert {item.record.old for item in items if isinstance(item.record, ExpectTree)} == {ANY}
+    board = tmp_path / "board"
+    _write(board / "c", {"a": b"something else"})
+    Board(board).apply(items)
+    assert snapshot(board / "c") == snapshot(tmp_path / "new")
+
+
+# ---- images and single files ---------------------------------------------------------------------------------------
+
+
+def test_an_image_from_another_node(tmp_path: Path) -> None:
+    _write(
+        tmp_path,
+        {"old.img": _TEXT * 3, "new.img": _TEXT * 3 + b"new", "board/dev/a": _TEXT * 3, "board/dev/b": bytes(50000)},
+    )
+    image = Image(
+        new=str(tmp_path / "new.img"), old=str(tmp_path / "old.img"), source="/dev/a", targets=("/dev/b",), label="x"
+    )
+    pack_release(Release(image=(image,)), output=str(tmp_path / "p.ota"))
+    items = load(tmp_path / "p.ota")
+    expect, block = items[1].record, items[2].record
+    assert isinstance(block, Block)
+    assert isinstance(expect, ExpectNode)
+    assert block.engine is EngineId.BSDIFF
+    assert expect.source == block.source == Source(len(_TEXT) * 3, _state(_TEXT * 3).digest, node=b"/dev/a")
+    Board(tmp_path / "board").apply(items)
+    assert (tmp_path / "board/dev/b").read_bytes().startswith(_TEXT * 3 + b"new\0")
+
+
+def test_an_image_that_is_sent_in_full_expects_no_old(tmp_path: Path) -> None:
+    _write(tmp_path, {"old.img": os.urandom(5000), "new.img": b"n" * 5000})
+    image = Image(new=str(tmp_path / "new.img"), old=str(tmp_path / "old.img"), targets=("/dev/b",))
+    pack_release(Release(image=(image,)), output=str(tmp_path / "p.ota"))
+    items = load(tmp_path / "p.ota")
+    assert isinstance(items[1].record, ExpectNode)
+    assert items[1].record.source is None
+    assert isinstance(items[2].record, Block)
+    assert items[2].record.engine is EngineId.FULL
+
+
+def test_single_files(tmp_path: Path) -> None:
+    _write(
+        tmp_path,
+        {"one": _TEXT, "two": _TEXT + b"2", "board/etc/one": _TEXT, "board/etc/gone": b"bye", "board/etc/any": b"?"},
+    )
+    edits = (
+        Edit(action="update", dest="/etc/one", old=str(tmp_path / "one"), new=str(tmp_path / "two"), mode="0600"),
+        Edit(action="update", dest="/etc/any", new=str(tmp_path / "one")),
+        Edit(action="add", dest="/etc/added", new=str(tmp_path / "one")),
+        Edit(action="delete", dest="/etc/gone"),
+    )
+    pack_release(Release(file=edits), output=str(tmp_path / "p.ota"))
+    items = load(tmp_path / "p.ota")
+    assert [item.record.old for item in items if isinstance(item.record, ExpectTree)] == [
+        _state(_TEXT),
+        ANY,
+        ABSENT,
+        ANY,
+    ]
+    Board(tmp_path / "board").apply(items)
+    etc = tmp_path / "board" / "etc"
+    assert {path.name: path.read_bytes() for path in etc.iterdir()} == {
+        "one": _TEXT + b"2", "any": _TEXT, "added": _TEXT,
+    }  # fmt: skip
+    assert (etc / "one").stat().st_mode & 0o7777 == 0o600
+
+
+# ---- inputs that change --------------------------------------------------------------------------------------------
+
+
+def _step(path: Path, old: Path | None = None) -> Step:
+    data = path.read_bytes()
+    state = _state(data)
+    content = Content(os.fsencode(path), state.size, state.digest)
+    source = None
+    if old is not None:
+        before = _state(old.read_bytes())
+        content = Content(os.fsencode(path), state.size, state.digest, os.fsencode(old), before.size, before.digest)
+        source = Source(before.size)
+    engine = EngineId.FULL if old is None else EngineId.BSDIFF
+    action = File(b"a", state.size, state.digest, 0o644, engine=engine, source=source)
+    return Step(Change.CHANGED, (), action, content)
+
+
+@pytest.mark.parametrize("which", ["old", "new", "full"])
+@pytest.mark.parametrize("how", ["bytes", "shorter", "longer", "gone"])
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_file_that_changes_after_the_plan(tmp_path: Path, which: str, how: str, jobs: int) -> None:
+    _write(tmp_path, {"old": _TEXT, "new": _TEXT + b"2"})
+    step = _step(tmp_path / "new", None if which == "full" else tmp_path / "old")
+    victim = tmp_path / ("new" if which == "full" else which)
+    data = victim.read_bytes()
+    changes = {"bytes": b"X" + data[1:], "shorter": data[:-1], "longer": data + b"!"}
+    if how == "gone":
+        victim.unlink()
+    else:
+        victim.write_bytes(changes[how])
+    with pytest.raises(OtaError) as caught:
+        for ready in diff([step], engines=(EngineId.BSDIFF,), jobs=jobs):
+            assert ready.payload is not None
+            list(ready.payload.chunks())
+    assert caught.value.code is Code.CHANGED
+    assert str(victim) in str(caught.value)
+
+
+def test_look_ahead_is_bounded_and_keeps_order(tmp_path: Path) -> None:
+    pulled = 0
+
+    def steps() -> list[Step]:
+        nonlocal pulled
+        for number in range(40):
+            (tmp_path / f"{number}").write_bytes(b"%d" % number)
+            yield _step(tmp_path / f"{number}")  # type: ignore[misc]
+            pulled = number + 1
+
+    stream = diff(steps(), engines=(), jobs=3)
+    for number in range(10):
+        ready = next(stream)
+        assert ready.payload is not None
+        assert b"".join(ready.payload.chunks()) == b"%d" % number
+        assert pulled <= number + 6
+    stream.close()
+    assert pulled <= 16
