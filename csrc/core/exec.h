@@ -57,11 +57,11 @@ struct ota_exec {
     enum ota_stage stage;
     int have_end_script;
     int have_begin_script;
-    int passed;    /* preflight is over */
-    int ended;     /* the end record was executed */
-    int finished;  /* ota_exec_finish was called */
-    int cancel;    /* tick asked to stop */
-    int resumed;   /* preflight saw a target that is new already */
+    int passed;   /* preflight is over */
+    int ended;    /* the end record was executed */
+    int finished; /* ota_exec_finish was called */
+    int cancel;   /* tick asked to stop */
+    int resumed;  /* preflight saw a target that is new already */
     uint32_t needs;
 
     struct ota_record rec;
@@ -76,8 +76,8 @@ struct ota_exec {
     struct ota_flash_writer writer;
     struct ota_flash copy_flash;
     struct ota_flash_reader copy_reader;
-    unsigned wrong;      /* bit per target that is not right */
-    unsigned at_target;  /* target that the payload goes to */
+    unsigned wrong;     /* bit per target that is not right */
+    unsigned at_target; /* target that the payload goes to */
 
     struct ota_fs fs[OTA_FS_MAX];
     unsigned fs_count;
@@ -90,27 +90,28 @@ struct ota_exec {
 };
 
 /* exec.c */
-int ota_exec_tick(struct ota_exec *ex);                                  /* progress; remembers a wish to stop */
-int ota_exec_fail(struct ota_exec *ex, int status, const char *detail);  /* adds detail to the report, gives status */
+int ota_exec_tick(struct ota_exec *ex);                                 /* progress; remembers a wish to stop */
+int ota_exec_fail(struct ota_exec *ex, int status, const char *detail); /* adds detail to the report, gives status */
 void ota_exec_target(struct ota_exec *ex, struct ota_text root, struct ota_text name); /* names the target at work */
-int ota_exec_wrote(struct ota_exec *ex, int status, uint64_t bytes);     /* counts what reached a medium */
+int ota_exec_wrote(struct ota_exec *ex, int status, uint64_t bytes); /* counts what reached a medium */
 struct ota_path ota_exec_path(struct ota_text root, struct ota_text path);
-void ota_exec_close(struct ota_exec *ex);                                /* closes all slots, drops staged content */
+void ota_exec_close(struct ota_exec *ex); /* closes all slots, drops staged content */
 
 /* exec_expect.c */
 int ota_exec_expect(struct ota_exec *ex);
-int ota_exec_space(struct ota_exec *ex);                                 /* compares what was summed up with what is free */
+int ota_exec_space(struct ota_exec *ex); /* compares what was summed up with what is free */
 int ota_version_order(const char *a, size_t a_len, const char *b, size_t b_len); /* <0, 0, >0 */
 
 /* exec_payload.c */
-int ota_exec_payload_begin(struct ota_exec *ex);                         /* source and engine for the record's payload */
+int ota_exec_payload_begin(struct ota_exec *ex); /* source and engine for the record's payload */
 int ota_exec_payload_feed(struct ota_exec *ex, const uint8_t *data, size_t len);
-int ota_exec_payload_end(struct ota_exec *ex);                           /* complete, digest right */
+int ota_exec_payload_end(struct ota_exec *ex); /* complete, digest right */
 /* Digest of the first `size` bytes of an open slot (file) or of a node. */
 int ota_exec_slot_digest(struct ota_exec *ex, enum ota_slot slot, uint64_t size, uint64_t *digest);
 int ota_exec_node_digest(struct ota_exec *ex, const struct ota_flash *flash, uint64_t size, uint64_t *digest);
 /* 1: a regular file with this size and digest is there; 0: not. st may be NULL. */
-int ota_exec_file_is(struct ota_exec *ex, const struct ota_path *p, uint64_t size, uint64_t digest, struct ota_stat *st);
+int ota_exec_file_is(struct ota_exec *ex, const struct ota_path *p, uint64_t size, uint64_t digest,
+                     struct ota_stat *st);
 /* 1: the source has its size and digest. */
 int ota_exec_source_is(struct ota_exec *ex, const struct ota_record_source *s, const struct ota_record *rec);
 
@@ -125,6 +126,8 @@ int ota_exec_move(struct ota_exec *ex);
 /* exec_node.c */
 int ota_exec_node_begin(struct ota_exec *ex);
 int ota_exec_node_end(struct ota_exec *ex);
+/* The first target that the payload can go to: any that the delta does not read. target_count when there is none. */
+unsigned ota_exec_free_target(const struct ota_record *r);
 /* 1: the node's first `size` bytes have the digest; 0: not; OTA_E_TOO_SMALL when it cannot hold them. */
 int ota_exec_node_is(struct ota_exec *ex, struct ota_text name, uint64_t size, uint64_t digest);
 int ota_exec_image_is(struct ota_exec *ex, uint64_t size, uint64_t digest); /* 1: complete in the temporary folder */

@@ -97,7 +97,8 @@ static int expect_version(struct ota_exec *ex)
     size_t len = 0;
     int st = ex->port.identity(ex->port.ctx, OTA_ID_VERSION, (char *)ex->small, sizeof ex->small, &len);
     if (st == ERR(MISSING))
-        return ota_exec_fail(ex, ERR(MIN_VERSION), "the installed version is not known: /etc/otastream/version is missing");
+        return ota_exec_fail(ex, ERR(MIN_VERSION),
+                             "the installed version is not known: /etc/otastream/version is missing");
     if (st != 0)
         return st;
     if (ota_version_order((const char *)ex->small, len, ex->rec.version.p, ex->rec.version.len) >= 0)
@@ -118,8 +119,8 @@ static int64_t round_up(uint64_t size, uint32_t unit)
     return (int64_t)((n + u - 1) / u * u);
 }
 
-/* Add one target to the sum of its file system. Beyond OTA_FS_MAX file systems nothing is summed up: too little space
- * is then found when it is met, with the old content still in place. */
+/* Add one target (NULL: the temporary folder) to the sum of its file system. Beyond OTA_FS_MAX file systems nothing is
+ * summed up: too little space is then found when it is met, with the old content still in place. */
 static int add_space(struct ota_exec *ex, const struct ota_path *p, uint64_t gone, uint64_t made)
 {
     uint64_t id;
@@ -172,7 +173,8 @@ int ota_exec_space(struct ota_exec *ex)
 /* ---- tree and node ----------------------------------------------------------------------------------------------- */
 
 /* 1: the path is in this state; 0: it is not. */
-static int state_holds(struct ota_exec *ex, const struct ota_path *p, const struct ota_stat *st, const struct ota_state *s)
+static int state_holds(struct ota_exec *ex, const struct ota_path *p, const struct ota_stat *st,
+                       const struct ota_state *s)
 {
     size_t len = 0;
     int r;
@@ -253,7 +255,10 @@ static int expect_node(struct ota_exec *ex)
         return is < 0 ? is : 0;
     if ((is = ota_exec_source_is(ex, &r->source, r)) < 0)
         return is;
-    return is == 1 ? 0 : ota_exec_fail(ex, ERR(TARGET), "its source is not the old image");
+    if (is == 0)
+        return ota_exec_fail(ex, ERR(TARGET), "its source is not the old image");
+    /* no target is free of the delta: the image is built in the temporary folder and removed afterwards */
+    return ota_exec_free_target(r) == r->target_count ? add_space(ex, NULL, r->size, r->size) : 0;
 }
 
 int ota_exec_expect(struct ota_exec *ex)

@@ -155,8 +155,7 @@ static int copy_all(struct ota_exec *ex, int from_image)
 
 /* ---- the record -------------------------------------------------------------------------------------------------- */
 
-/* The first target that the payload can go to: any that the delta does not read. target_count when there is none. */
-static unsigned free_target(const struct ota_record *r)
+unsigned ota_exec_free_target(const struct ota_record *r)
 {
     struct ota_text source = r->source.type == OTA_SOURCE_SELF ? r->targets[0] : r->source.node;
     unsigned i;
@@ -171,7 +170,7 @@ static unsigned free_target(const struct ota_record *r)
 int ota_exec_node_begin(struct ota_exec *ex)
 {
     const struct ota_record *r = &ex->rec;
-    unsigned first = free_target(r);
+    unsigned first = ota_exec_free_target(r);
     unsigned i;
     int is;
 

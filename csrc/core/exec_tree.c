@@ -50,7 +50,8 @@ int ota_exec_file_begin(struct ota_exec *ex)
         return set_meta(ex, &p);
     }
     if (r->engine < 0)
-        return ota_exec_fail(ex, st.type == OTA_ABSENT ? ERR(MISSING) : ERR(TARGET), "its content is not the expected one");
+        return ota_exec_fail(ex, st.type == OTA_ABSENT ? ERR(MISSING) : ERR(TARGET),
+                             "its content is not the expected one");
     if (st.type == OTA_DIR)
         return ota_exec_fail(ex, ERR(TARGET), "a folder is in the way of a file");
     ex->sink = OTA_SINK_STAGE;
@@ -140,6 +141,32 @@ int ota_exec_link(struct ota_exec *ex)
     return ota_exec_wrote(ex, ex->port.symlink(ex->port.ctx, &p, r->to.p, r->to.len, &m), 0);
 }
 
+/* A move that rename cannot do, since something is mounted in between: copy, then delete. A cut leaves both, and the
+ * next run deletes the old one. */
+static int move_by_copy(struct ota_exec *ex, const struct ota_path *from, const struct ota_path *to)
+{
+    struct ota_meta m = record_meta(&ex->rec);
+    uint64_t off = 0;
+    uint64_t size;
+    int st = ex->port.open(ex->port.ctx, OTA_SLOT_SOURCE, from, &size);
+    if (st != 0 || (st = ex->port.stage_begin(ex->port.ctx, to, size)) != 0)
+        return st;
+    while (st == 0 && off < size) {
+        size_t n = ex->options.block_buffer;
+        if (n > size - off)
+            n = (size_t)(size - off);
+        if ((st = ex->port.read_at(ex->port.ctx, OTA_SLOT_SOURCE, off, ex->block, n)) == 0)
+            st = ota_exec_wrote(ex, ex->port.stage_write(ex->port.ctx, ex->block, n), n);
+        off += n;
+        (void)ota_exec_tick(ex);
+    }
+    (void)ex->port.close(ex->port.ctx, OTA_SLOT_SOURCE);
+    if (st != 0 || (st = ex->port.stage_commit(ex->port.ctx, to, &m)) != 0)
+        return st;
+    st = ex->port.remove(ex->port.ctx, from, 0);
+    return st < 0 ? st : 0;
+}
+
 int ota_exec_move(struct ota_exec *ex)
 {
     const struct ota_record *r = &ex->rec;
@@ -164,7 +191,9 @@ int ota_exec_move(struct ota_exec *ex)
         return is;
     if (is == 0)
         return ota_exec_fail(ex, ERR(MISSING), "the file to be moved is not there");
-    if ((is = ota_exec_wrote(ex, ex->port.rename(ex->port.ctx, &from, &p), 0)) != 0)
-        return is;
-    return set_meta(ex, &p);
+    ex->report.changed = 1;
+    is = ex->port.rename(ex->port.ctx, &from, &p);
+    if (is == 1)
+        return move_by_copy(ex, &from, &p);
+    return is != 0 ? is : set_meta(ex, &p);
 }

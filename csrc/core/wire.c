@@ -239,7 +239,8 @@ static int get_source(struct ota_cbor *c, struct ota_record_source *s)
     for (; st == 0 && pairs > 0; pairs--) {
         if ((st = get_uint(c, UINT64_MAX, &key)) != 0)
             return st;
-        if (key != OTA_KEY_ROOT && key != OTA_KEY_PATH && key != OTA_KEY_SIZE && key != OTA_KEY_DIGEST && key != OTA_KEY_TARGETS)
+        if (key != OTA_KEY_ROOT && key != OTA_KEY_PATH && key != OTA_KEY_SIZE && key != OTA_KEY_DIGEST &&
+            key != OTA_KEY_TARGETS)
             return ERR(UNSUPPORTED);
         if (has != 0 && key <= last)
             return ERR(FORMAT);
@@ -262,7 +263,9 @@ static int get_source(struct ota_cbor *c, struct ota_record_source *s)
         ((has & 1u << OTA_KEY_TARGETS) && (has & 1u << OTA_KEY_PATH)))
         return ERR(FORMAT);
     s->has_digest = (has & 1u << OTA_KEY_DIGEST) != 0;
-    s->type = (has & 1u << OTA_KEY_PATH) ? OTA_SOURCE_PATH : (has & 1u << OTA_KEY_TARGETS) ? OTA_SOURCE_NODE : OTA_SOURCE_SELF;
+    s->type = (has & 1u << OTA_KEY_PATH)      ? OTA_SOURCE_PATH
+              : (has & 1u << OTA_KEY_TARGETS) ? OTA_SOURCE_NODE
+                                              : OTA_SOURCE_SELF;
     return 0;
 }
 
@@ -365,16 +368,11 @@ struct need_name {
 };
 
 static const struct need_name need_names[] = {
-    {"block", 1u << OTA_KIND_BLOCK},
-    {"bsdiff", OTA_NEED_ENGINE(OTA_ENGINE_BSDIFF)},
-    {"delete", 1u << OTA_KIND_DELETE},
-    {"dir", 1u << OTA_KIND_DIR},
-    {"file", 1u << OTA_KIND_FILE},
-    {"full", OTA_NEED_ENGINE(OTA_ENGINE_FULL)},
-    {"link", 1u << OTA_KIND_LINK},
-    {"move", 1u << OTA_KIND_MOVE},
-    {"script", 1u << OTA_KIND_SCRIPT},
-    {"ubi", 1u << OTA_KIND_UBI},
+    {"block", 1u << OTA_KIND_BLOCK},   {"bsdiff", OTA_NEED_ENGINE(OTA_ENGINE_BSDIFF)},
+    {"delete", 1u << OTA_KIND_DELETE}, {"dir", 1u << OTA_KIND_DIR},
+    {"file", 1u << OTA_KIND_FILE},     {"full", OTA_NEED_ENGINE(OTA_ENGINE_FULL)},
+    {"link", 1u << OTA_KIND_LINK},     {"move", 1u << OTA_KIND_MOVE},
+    {"script", 1u << OTA_KIND_SCRIPT}, {"ubi", 1u << OTA_KIND_UBI},
 };
 
 static int get_needs(struct ota_cbor *c, struct ota_record *rec, char *detail, size_t cap)

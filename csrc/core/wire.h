@@ -59,7 +59,13 @@ struct ota_text {
     size_t len;
 };
 
-enum ota_state_type { OTA_STATE_ABSENT = 0, OTA_STATE_FILE = 1, OTA_STATE_DIR = 2, OTA_STATE_LINK = 3, OTA_STATE_ANY = 4 };
+enum ota_state_type {
+    OTA_STATE_ABSENT = 0,
+    OTA_STATE_FILE = 1,
+    OTA_STATE_DIR = 2,
+    OTA_STATE_LINK = 3,
+    OTA_STATE_ANY = 4
+};
 
 struct ota_state {
     enum ota_state_type type;

@@ -170,27 +170,27 @@ struct ota_report {
     uint64_t bytes_written; /* bytes that reached a medium */
     char detail[128];       /* what exactly, in words; may be empty */
     char target[512];
-    char package[256];      /* name and version of the package, UTF-8, NUL-terminated; empty when it has none */
+    char package[256]; /* name and version of the package, UTF-8, NUL-terminated; empty when it has none */
     char version[256];
 };
 
 struct ota_exec_options {
-    int dry_run;             /* stop after preflight; nothing is written, no script is run */
-    int check_only;          /* read all records, their order and their form; look at no target. Implies dry_run */
-    int ignore_space;        /* do not compare free space in preflight */
-    uint32_t window;         /* bytes of old read at once, 512 .. 1 MiB */
-    uint32_t block_buffer;   /* bytes of the block buffer; at least the largest erase block, a multiple of 512 */
-    uint32_t header_max;     /* longest record header accepted, at most OTA_HEADER_MAX */
+    int dry_run;           /* stop after preflight; nothing is written, no script is run */
+    int check_only;        /* read all records, their order and their form; look at no target. Implies dry_run */
+    int ignore_space;      /* do not compare free space in preflight */
+    uint32_t window;       /* bytes of old read at once, 512 .. 1 MiB */
+    uint32_t block_buffer; /* bytes of the block buffer; at least the largest erase block, a multiple of 512 */
+    uint32_t header_max;   /* longest record header accepted, at most OTA_HEADER_MAX */
 };
 
 /* cdef-end */
 
 #define OTA_HEADER_MAX 16384u
 #define OTA_CHUNK_MAX 65536u
-#define OTA_PATH_MAX 4096u   /* whole path beneath its root */
-#define OTA_NAME_MAX 255u    /* one component */
-#define OTA_TARGETS_MAX 8u   /* nodes of one record */
-#define OTA_DEPTH_MAX 64u    /* components of a path */
+#define OTA_PATH_MAX 4096u /* whole path beneath its root */
+#define OTA_NAME_MAX 255u  /* one component */
+#define OTA_TARGETS_MAX 8u /* nodes of one record */
+#define OTA_DEPTH_MAX 64u  /* components of a path */
 #define OTA_SCRIPT_MAX (1u << 20)
 
 /* A path beneath a root: root is absolute ("/config"), path is relative with no empty, "." or ".." component. The
@@ -284,7 +284,8 @@ struct ota_port {
     int (*remove)(void *ctx, const struct ota_path *p, int dir); /* gone is fine; a dir that is not empty stays: 1 */
     int (*symlink)(void *ctx, const struct ota_path *p, const char *text, size_t len, const struct ota_meta *m);
     int (*hard_link)(void *ctx, const struct ota_path *p, const struct ota_path *to);
-    int (*rename)(void *ctx, const struct ota_path *from, const struct ota_path *to);
+    int (*rename)(void *ctx, const struct ota_path *from,
+                  const struct ota_path *to); /* 1: other file system, not done */
     /* bytes that can be written in the file system that holds (the nearest existing parent of) p; p NULL: in the
      * temporary folder */
     int (*free_space)(void *ctx, const struct ota_path *p, uint64_t *fs_id, uint64_t *bytes, uint32_t *unit);
@@ -302,7 +303,7 @@ struct ota_port {
     int (*image_open)(void *ctx, enum ota_slot slot, uint64_t digest, uint64_t size); /* OTA_E_MISSING when not there */
     int (*image_begin)(void *ctx, uint64_t digest, uint64_t size);
     int (*image_write)(void *ctx, const uint8_t *buf, size_t len);
-    int (*image_commit)(void *ctx); /* fsync, rename */
+    int (*image_commit)(void *ctx);                  /* fsync, rename */
     int (*image_remove)(void *ctx, uint64_t digest); /* gone is fine */
 
     /* scripts: spooled to the temporary folder; run gives the exit code (0..255, 128+n for signal n) */

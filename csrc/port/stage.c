@@ -261,8 +261,12 @@ int ota_tree_rename(void *ctx, const struct ota_path *from, const struct ota_pat
          * file system that does not tell upper from lower case, and there rename does what is wanted. */
         int failed = same && links > 1 ? unlinkat(source.dir, source.name, 0)
                                        : renameat(source.dir, source.name, at.dir, at.name);
-        status = failed != 0 ? ota_posix_fail(p, errno) : ota_dir_sync(p, at.dir);
-        if (status == 0) {
+        if (failed != 0) {
+            status = errno == EXDEV ? 1 : ota_posix_fail(p, errno);
+        } else {
+            status = ota_dir_sync(p, at.dir);
+        }
+        if (failed == 0 && status == 0) {
             status = ota_dir_sync(p, source.dir);
         }
     }

@@ -307,7 +307,8 @@ static int p_remove(void *ctx, const struct ota_path *p, int dir)
     if ((b->entries[at].type == OTA_DIR) != dir)
         abort();
     for (unsigned i = 0; dir && i < BOARD_ENTRIES; i++)
-        if (b->entries[i].type != OTA_ABSENT && strncmp(b->entries[i].path, path, n) == 0 && b->entries[i].path[n] == '/')
+        if (b->entries[i].type != OTA_ABSENT && strncmp(b->entries[i].path, path, n) == 0 &&
+            b->entries[i].path[n] == '/')
             return 1;
     if (change(b) != 0)
         return ERR(IO);
@@ -353,6 +354,8 @@ static int p_rename(void *ctx, const struct ota_path *from, const struct ota_pat
     int at = board_get(b, full(from, path));
     if (!parent_ok(b, full(to, path)))
         return ERR(MISSING);
+    if (b->other_fs)
+        return 1;
     if (change(b) != 0)
         return ERR(IO);
     if (board_get(b, path) >= 0)
@@ -363,9 +366,9 @@ static int p_rename(void *ctx, const struct ota_path *from, const struct ota_pat
 
 static int p_free_space(void *ctx, const struct ota_path *p, uint64_t *fs_id, uint64_t *bytes, uint32_t *unit)
 {
-    (void)p;
-    *fs_id = 7;
-    *bytes = ((struct board_model *)ctx)->free_bytes;
+    struct board_model *b = ctx;
+    *fs_id = p != NULL ? 7 : 8;
+    *bytes = p != NULL ? b->free_bytes : b->tmp_bytes;
     *unit = 1;
     return 0;
 }
@@ -529,16 +532,17 @@ static int p_last_error(void *ctx)
 void board_init(struct board_model *b)
 {
     static const struct ota_port port = {
-        NULL,          p_last_error,   p_stat,         p_read_link,   p_open,         p_read_at,    p_close,
-        p_stage_begin, p_stage_write,  p_stage_commit, p_stage_abort, p_set_meta,     p_make_dir,   p_remove,
-        p_symlink,     p_hard_link,    p_rename,       p_free_space,  p_node_open,    p_node_close, p_ubi_begin,
-        p_ubi_write,   p_ubi_end,      p_image_open,   p_image_begin, p_image_write,  p_image_commit, p_image_remove,
-        p_script_begin, p_script_write, p_script_end,  p_script_run,  p_identity,     p_tick,
+        NULL,           p_last_error,   p_stat,         p_read_link,   p_open,        p_read_at,      p_close,
+        p_stage_begin,  p_stage_write,  p_stage_commit, p_stage_abort, p_set_meta,    p_make_dir,     p_remove,
+        p_symlink,      p_hard_link,    p_rename,       p_free_space,  p_node_open,   p_node_close,   p_ubi_begin,
+        p_ubi_write,    p_ubi_end,      p_image_open,   p_image_begin, p_image_write, p_image_commit, p_image_remove,
+        p_script_begin, p_script_write, p_script_end,   p_script_run,  p_identity,    p_tick,
     };
     memset(b, 0, sizeof *b);
     b->port = port;
     b->port.ctx = b;
     b->free_bytes = 1u << 20;
+    b->tmp_bytes = 1u << 20;
     for (int i = 0; i < OTA_SLOTS; i++)
         b->slot_entry[i] = -1;
 }

@@ -52,6 +52,8 @@ struct board_model {
     struct board_node nodes[BOARD_NODES];
     struct board_image image;
     uint64_t free_bytes;
+    uint64_t tmp_bytes;   /* free in the temporary folder */
+    int other_fs;         /* rename always meets another file system */
     char identity[2][64]; /* board, version; "" : missing */
 
     int dead;        /* the power is gone */

@@ -70,7 +70,8 @@ static void file_full(struct bytes *s, const char *path, const char *content)
     payload(s, content, strlen(content), 5);
 }
 
-/* `path` made from old_a, which is at `from` (NULL: at path itself), by one triple: 4 bytes as they are, then literals. */
+/* `path` made from old_a, which is at `from` (NULL: at path itself), by one triple: 4 bytes as they are, then literals.
+ */
 static void file_delta(struct bytes *s, const char *path, const char *from)
 {
     uint8_t delta[64] = {4, (uint8_t)(strlen(new_a) - 4), 0, 4, 0};
@@ -317,7 +318,7 @@ static void test_whole(int delta, size_t step)
 }
 
 /* The power goes at every change of a clean run, in files and in flash, whole or torn; the same package runs again. */
-static unsigned test_cuts(int delta)
+static unsigned test_cuts(int delta, int other_fs)
 {
     static struct board_model b;
     static struct bytes s;
@@ -329,6 +330,7 @@ static unsigned test_cuts(int delta)
             char name[64];
             int st;
             old_board(&b);
+            b.other_fs = other_fs;
             if (f != NULL) {
                 f->cut_at = at;
                 f->torn = (medium - 1) % 2;
@@ -408,6 +410,13 @@ static void test_preflight(void)
     b.free_bytes = 40;
     refused(&b, &s, ERR(SPACE));
     CHECK(strstr(report->detail, "40 free") != NULL);
+    free_board(&b);
+
+    check_case = "no space for the image that must be built";
+    old_board(&b);
+    whole(&s, 2);
+    b.tmp_bytes = sizeof image - 1;
+    refused(&b, &s, ERR(SPACE));
     free_board(&b);
 
     check_case = "dry run";
@@ -648,8 +657,9 @@ int main(void)
     for (int delta = 0; delta < 3; delta++) {
         test_whole(delta, 1);
         test_whole(delta, 100000);
-        cuts += test_cuts(delta);
+        cuts += test_cuts(delta, 0);
     }
+    cuts += test_cuts(0, 1);
     printf("%u cuts\n", cuts);
     CHECK(cuts > 200);
     test_preflight();
