@@ -218,8 +218,8 @@ def test_inspect_shows_each_record(package: Path, capsys: pytest.CaptureFixture[
     assert main.run(["inspect", str(package)]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == "format 1, codec zstd, window 128 KiB, RAM 293 KiB".split()
-    assert lines[1:4] == [["not", "signed"], ["demo", "1.2"], ["what", "where", "engine", "sent", "full"]]
-    assert ["file", "/a", "full", "13", "B", "13", "B"] in lines
+    assert lines[1:4] == [["not", "signed"], ["demo", "1.2"], ["what", "engine", "sent", "full", "where"]]
+    assert ["file", "full", "13", "B", "13", "B", "/a"] in lines
     assert ["end", "script", "full", "38", "B", "38", "B"] in lines
     assert not any(line[0] == "expect" for line in lines)
     assert lines[-1][:4] == ["4", "records,", "2", "expected"]

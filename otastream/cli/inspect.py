@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from otastream.cli import _describe, _output
 from otastream.inspection import Entry, inspect_package
@@ -73,46 +71,38 @@ class _Totals:
         }
 
 
+_ROW: Final = "{:<13} {:<7} {:>9} {:>9}  {}"
+
+
 def _show(preamble: Preamble, entries: Iterator[Entry], totals: _Totals) -> None:
-    console = Console(highlight=False)
-    table = Table("what", "where", "engine", box=None, header_style="bold", pad_edge=False)
-    table.add_column("sent", justify="right")
-    table.add_column("full", justify="right")
-    manifest: Manifest | None = None
+    """A table that is printed as the records come, so that it may have any length."""
+    window = f", window {_output.size(1 << preamble.window_log)}" if preamble.window_log else ""
+    keys = ", ".join(key_id.hex() for key_id, _ in preamble.signatures)
+    codec = preamble.codec.name.lower()
+    click.echo(f"format {preamble.version}, codec {codec}{window}, RAM {_output.size(preamble.ram)}")
+    click.echo(f"signed by {keys}" if keys else "not signed")
     for entry in entries:
         if isinstance(entry.record, Manifest):
-            manifest = entry.record
+            if name := _describe.where(entry.record):
+                click.echo(_output.printable(name))
+            click.echo(_ROW.format("what", "engine", "sent", "full", "where"))
         elif not isinstance(entry.record, End):
-            table.add_row(*(Text(cell, overflow="fold") for cell in _row(entry)))
-    for line in _front(preamble, manifest):
-        console.print(line, markup=False)
-    console.print(table)
+            click.echo(_row(entry))
     share = f" ({totals.sent / totals.full:.1%})" if totals.full else ""
-    console.print(
+    click.echo(
         f"{totals.records} records, {totals.expects} expected states; "
         f"{_output.size(totals.sent)} sent for {_output.size(totals.full)}{share}, "
-        f"{_output.size(preamble.length)} compressed",
-        markup=False,
+        f"{_output.size(preamble.length)} compressed"
     )
 
 
-def _front(preamble: Preamble, manifest: Manifest | None) -> Iterator[str]:
-    window = f", window {_output.size(1 << preamble.window_log)}" if preamble.window_log else ""
-    yield f"format {preamble.version}, codec {preamble.codec.name.lower()}{window}, RAM {_output.size(preamble.ram)}"
-    keys = ", ".join(key_id.hex() for key_id, _ in preamble.signatures)
-    yield f"signed by {keys}" if keys else "not signed"
-    if manifest is not None and (name := _describe.where(manifest)):
-        yield _output.printable(name)
-
-
-def _row(entry: Entry) -> tuple[str, str, str, str, str]:
+def _row(entry: Entry) -> str:
     engine = _describe.engine(entry.record)
     full = getattr(entry.record, "size", None)
-    sent = _output.size(entry.sent) if engine else ""
-    return (
+    return _ROW.format(
         _describe.what(entry.record),
-        _describe.where(entry.record),
         engine,
-        sent,
+        _output.size(entry.sent) if engine else "",
         "" if full is None else _output.size(full),
-    )
+        _describe.where(entry.record),
+    ).rstrip()
