@@ -4,7 +4,7 @@
 #   scripts/apt.sh GROUP...   install what is not there yet (with sudo only when not root)
 set -eu
 
-groups="base fuzz peers corpus"
+groups="base fuzz peers corpus board"
 
 packages() {
     case $1 in
@@ -12,6 +12,8 @@ packages() {
     fuzz) echo "clang" ;;
     peers) echo "xdelta3 zstd bsdiff" ;;
     corpus) echo "apt dpkg debian-archive-keyring" ;;
+    board) echo "qemu-system-arm gcc-arm-linux-gnueabihf gcc-aarch64-linux-gnu gcc make apt dpkg" \
+        "debian-archive-keyring squashfs-tools mtd-utils e2fsprogs" ;;
     *) echo "apt.sh: no group '$1'; there are: $groups" >&2; exit 2 ;;
     esac
 }
@@ -22,6 +24,7 @@ why() {
     fuzz) echo "libFuzzer and its sanitizers come with clang" ;;
     peers) echo "delta tools to compare with in demo and bench; each is optional" ;;
     corpus) echo "to fetch the kernel-modules pair from Debian's archive" ;;
+    board) echo "to compile the board program, and to run it on an emulated board" ;;
     esac
 }
 
