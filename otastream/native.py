@@ -98,7 +98,10 @@ class FileSource:
     def read_into(self, offset: int, target: Buffer) -> None:
         view = memoryview(target)
         while view:
-            got = os.preadv(self._fd, [view], offset)
+            try:
+                got = os.preadv(self._fd, [view], offset)
+            except OSError as exc:
+                raise error(Code.INPUT, f"the old content cannot be read: {exc.strerror}") from exc
             if got == 0:
                 raise error(Code.CHANGED, "the old content became shorter while it was read")
             view = view[got:]
