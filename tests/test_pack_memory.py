@@ -22,7 +22,20 @@ def test_ten_thousand_files_in_one_folder(tmp_path: Path) -> None:
                     name += "-moved"
                 (folder / name).write_bytes(b"%d" % (number + (number % 20 == 1 and side == "new")))
         old, new, package = (tmp_path / f"{count}" / name for name in ("old", "new", "p.ota"))
-        command = [*OTASTREAM, "pack", old, new, "--dest", "/config", "--jobs", "2", "--codec", "none", "-o", package]
+        command: list[str | Path] = [
+            *OTASTREAM,
+            "pack",
+            old,
+            new,
+            "--dest",
+            "/config",
+            "--jobs",
+            "2",
+            "--codec",
+            "none",
+            "-o",
+            package,
+        ]
         peaks[count] = measure(command).rss
         assert package.stat().st_size > count
     assert peaks[10_000] - peaks[100] < _MARGIN, peaks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -292,11 +293,11 @@ def test_a_file_that_changes_after_the_plan(tmp_path: Path, which: str, how: str
 def test_look_ahead_is_bounded_and_keeps_order(tmp_path: Path) -> None:
     pulled = 0
 
-    def steps() -> list[Step]:
+    def steps() -> Iterator[Step]:
         nonlocal pulled
         for number in range(40):
             (tmp_path / f"{number}").write_bytes(b"%d" % number)
-            yield _step(tmp_path / f"{number}")  # type: ignore[misc]
+            yield _step(tmp_path / f"{number}")
             pulled = number + 1
 
     stream = diff(steps(), engines=(), jobs=3)
