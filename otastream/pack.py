@@ -22,6 +22,7 @@ from otastream.stages.diff import diff
 from otastream.stages.hash import hash_entries
 from otastream.stages.header import header
 from otastream.stages.insert import insert
+from otastream.stages.limit import limit
 from otastream.stages.plan import Place, plan
 from otastream.stages.read import read
 from otastream.stages.records import records
@@ -131,7 +132,7 @@ def _planned(release: Release, options: PackOptions) -> Iterator[_Work]:
                 steps.count(step.action, step.change)
         for folder in release.folder:
             _plan_folder(folder, steps, options)
-        steps.add(gather.edits(release))
+        steps.add(_limited(gather.edits(release), options))
         steps.add(gather.inline_scripts(release))
         manifest = Manifest(
             steps.records, steps.bytes, tuple(sorted(steps.needs)), release.name, release.version, options.created
@@ -146,7 +147,7 @@ def _plan_folder(folder: Folder, steps: Steps, options: PackOptions) -> None:
             trees.load_old(_entries(old, folder, options))
         trees.load_new(_entries(os.fsencode(folder.new), folder, options))
         place = Place(os.fsencode(folder.dest), os.fsencode(folder.new), old)
-        steps.add(plan(trees, place=place))
+        steps.add(_limited(plan(trees, place=place), options))
 
 
 def _entries(root: bytes, folder: Folder, options: PackOptions) -> Iterator[Entry]:
@@ -160,7 +161,7 @@ def _entries(root: bytes, folder: Folder, options: PackOptions) -> Iterator[Entr
 def _images(release: Release, steps: Steps, options: PackOptions, stack: ExitStack) -> list[Ready]:
     """Images are decided before the rest: what must hold on the board depends on whether a delta is sent."""
     images = []
-    for item in diff(gather.images(release), engines=ENGINES[options.engine], delta_max=options.delta_max):
+    for item in diff(_limited(gather.images(release), options), engines=ENGINES[options.engine]):
         images.append(item)
         if item.payload is not None:
             stack.callback(item.payload.close)
@@ -170,12 +171,16 @@ def _images(release: Release, steps: Steps, options: PackOptions, stack: ExitSta
     return images
 
 
+def _limited(steps: Iterable[Step], options: PackOptions) -> Iterator[Step]:
+    return limit(steps, deltas=bool(ENGINES[options.engine]), delta_max=options.delta_max)
+
+
 # ---- diff -> header -> compress -> write ----------------------------------------------------------------------------
 
 
 def _events(work: _Work, options: PackOptions) -> Iterator[Event]:
     steps = work.steps
-    coded = diff(steps.actions(), engines=ENGINES[options.engine], jobs=options.jobs, delta_max=options.delta_max)
+    coded = diff(steps.actions(), engines=ENGINES[options.engine], jobs=options.jobs)
     work.stack.enter_context(closing(coded))
     ready = _watched(chain(diff(work.begin, engines=()), work.images, coded), work, options)
     end = next(diff(work.end, engines=()), None)

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import xxhash
 
+from otastream import container
 from otastream.config import Edit, Folder, Image, Release
 from otastream.errors import Code, OtaError
+from otastream.inspection import inspect_package
 from otastream.model import (
     ABSENT,
     ANY,
@@ -26,6 +28,7 @@ from otastream.model import (
     File,
     FileState,
     Link,
+    Manifest,
     Move,
     Source,
 )
@@ -86,9 +89,20 @@ def test_a_delta_that_is_not_smaller_is_not_sent(tmp_path: Path) -> None:
     assert (action.engine, action.source) == (EngineId.FULL, None)
 
 
-def test_engine_full_sends_files(tmp_path: Path) -> None:
-    items = _pack(tmp_path, {"a": _TEXT}, {"a": _TEXT + b"more"}, engine="full")
-    assert items[2].payload == _TEXT + b"more"
+def test_engine_full_sends_files_and_asks_for_no_source(tmp_path: Path) -> None:
+    old, new = {"a": _TEXT, "s": _OTHER}, {"a": _TEXT + b"more", "s": _OTHER, "t": _OTHER}
+    items = _pack(tmp_path, old, new, engine="full")
+    assert [item.payload for item in items if isinstance(item.record, File)] == [_TEXT + b"more", _OTHER]
+    assert all(item.record.source is None for item in items if isinstance(item.record, ExpectTree))
+    assert isinstance(items[0].record, Manifest)
+    assert items[0].record.needs == ("file", "full")
+    with_deltas = _again(tmp_path)
+    assert isinstance(with_deltas[0].record, Manifest)
+    assert with_deltas[0].record.needs == ("bsdiff", "file", "full")
+    ram = container.ram(Codec.NONE, 0, source=False)
+    assert inspect_package(str(tmp_path / "p.ota")).preamble.ram == ram + 4096
+    _again(tmp_path, PackOptions(codec=Codec.NONE, engine="full"))
+    assert inspect_package(str(tmp_path / "p.ota")).preamble.ram == ram
 
 
 def test_files_above_the_limit_are_sent_full(tmp_path: Path) -> None:

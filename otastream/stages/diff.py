@@ -20,21 +20,19 @@ from otastream.engines import ENGINES, Engine, load
 from otastream.errors import Code, OtaError, error
 from otastream.model import Action, Block, EngineId, File, Script, Ubi
 from otastream.native import Buffer
-from otastream.tree import CHUNK_SIZE, DELTA_MAX, READ_SIZE, Content, Payload, Ready, Step, show
+from otastream.tree import CHUNK_SIZE, READ_SIZE, Content, Payload, Ready, Step, show
 
 
-def diff(
-    steps: Iterable[Step], *, engines: tuple[EngineId, ...], jobs: int = 1, delta_max: int = DELTA_MAX
-) -> Generator[Ready, None, None]:
+def diff(steps: Iterable[Step], *, engines: tuple[EngineId, ...], jobs: int = 1) -> Generator[Ready, None, None]:
     """Make every step ready to be sent, in order.
 
     engines: the delta engines to try; empty: everything is sent full. jobs: threads, at least 1. A delta is sent only
     if it compresses to less than the file itself. CHANGED: a file is not what it was when the plan was made; INPUT: it
     cannot be read. Both may also come when a payload is sent.
     """
-    if jobs < 1 or delta_max < 0:
+    if jobs < 1:
         raise error(Code.USAGE, "jobs must be at least 1")
-    maker = _Maker(tuple(ENGINES[engine] for engine in engines if engine is not EngineId.FULL), delta_max)
+    maker = _Maker(tuple(ENGINES[engine] for engine in engines if engine is not EngineId.FULL))
     if jobs == 1:
         return (maker.make(step) for step in steps)
     return _ahead(steps, maker, jobs)
@@ -64,9 +62,8 @@ def _ahead(steps: Iterable[Step], maker: _Maker, jobs: int) -> Generator[Ready, 
 class _Maker:
     """What the threads do; no state of its own."""
 
-    def __init__(self, engines: tuple[Engine, ...], delta_max: int) -> None:
+    def __init__(self, engines: tuple[Engine, ...]) -> None:
         self._engines = engines
-        self._delta_max = delta_max
 
     def make(self, step: Step) -> Ready:
         action, content = step.action, step.content
@@ -74,7 +71,7 @@ class _Maker:
             raise ValueError("a step without an action cannot be sent")
         if content is None:
             return Ready(action)
-        if content.old is not None and self._engines and max(content.size, content.old_size) <= self._delta_max:
+        if content.old is not None and self._engines:
             found = self._delta(content)
             if found is not None:
                 return Ready(_coded(action, found[0]), found[1])
