@@ -32,7 +32,8 @@ int ota_exec_node_is(struct ota_exec *ex, struct ota_text name, uint64_t size, u
     struct ota_flash flash;
     uint64_t room;
     uint64_t got = 0;
-    int st = ex->port.node_open(ex->port.ctx, OTA_SLOT_TARGET, name.p, name.len, 0, &flash);
+    /* in the source's slot: a source is checked while the target is open to be written already */
+    int st = ex->port.node_open(ex->port.ctx, OTA_SLOT_SOURCE, name.p, name.len, 0, &flash);
     if (st != 0)
         return st;
     room = ota_flash_good_bytes(&flash, &st);
@@ -43,7 +44,7 @@ int ota_exec_node_is(struct ota_exec *ex, struct ota_text name, uint64_t size, u
         st = ota_exec_node_digest(ex, &flash, size, &got);
         st = st == ERR(CANCELLED) ? st : st == 0 && got == digest;
     }
-    (void)ex->port.node_close(ex->port.ctx, OTA_SLOT_TARGET);
+    (void)ex->port.node_close(ex->port.ctx, OTA_SLOT_SOURCE);
     return st;
 }
 

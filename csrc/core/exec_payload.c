@@ -69,7 +69,8 @@ int ota_exec_node_digest(struct ota_exec *ex, const struct ota_flash *flash, uin
     return digest_of(ex, r, size, digest);
 }
 
-int ota_exec_file_is(struct ota_exec *ex, const struct ota_path *p, uint64_t size, uint64_t digest, struct ota_stat *out)
+int ota_exec_file_is(struct ota_exec *ex, const struct ota_path *p, uint64_t size, uint64_t digest,
+                     struct ota_stat *out)
 {
     struct ota_stat st;
     uint64_t real;
@@ -81,11 +82,12 @@ int ota_exec_file_is(struct ota_exec *ex, const struct ota_path *p, uint64_t siz
         return r;
     if (st.type != OTA_FILE || st.size != size)
         return 0;
-    if ((r = ex->port.open(ex->port.ctx, OTA_SLOT_TARGET, p, &real)) != 0)
+    /* in the source's slot, as in ota_exec_node_is */
+    if ((r = ex->port.open(ex->port.ctx, OTA_SLOT_SOURCE, p, &real)) != 0)
         return r == ERR(MISSING) ? 0 : r;
     if (real == size)
-        r = ota_exec_slot_digest(ex, OTA_SLOT_TARGET, size, &got);
-    (void)ex->port.close(ex->port.ctx, OTA_SLOT_TARGET);
+        r = ota_exec_slot_digest(ex, OTA_SLOT_SOURCE, size, &got);
+    (void)ex->port.close(ex->port.ctx, OTA_SLOT_SOURCE);
     return r != 0 ? r : real == size && got == digest;
 }
 
