@@ -1,136 +1,190 @@
-"""Run one job in the emulated board; cut the power at a marked line.
+"""Run a job on an emulated board, and cut its power.
 
-A job is a folder that the guest sees as /job; its run.sh is the job. It is handed over as a second initramfs behind the
-cached one, so that no disk and no root is needed. The console comes back line by line; the last `@@EXIT n` is the verdict.
+A job is a shell script with its files; they are put behind the initramfs as a second archive, so no disk and no
+root are needed to bring them in. The board is over when its script is (its exit status comes over the serial line), when
+the power is cut (SIGKILL: what the emulator has not written by then is lost), or when it takes too long.
 """
 
 from __future__ import annotations
 
+import json
 import os
-import re
-import selectors
+import select
 import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
-from board.cpio import Archive
-from board.prepare import CACHE
+from board.newc import Archive
+from board.provide import HERE, RAM_AST2600, Kit
 
-_INITRD_AT = 32 << 20  # ast2600-evb: the emulator's own choice lies beyond what mem= leaves
-_NO_VERDICT = -1
+TIMEOUT = 240.0
+COMMON = ("-nographic", "-nodefaults", "-serial", "stdio", "-no-reboot")
+KERNEL_ARGS = "quiet loglevel=3 panic=-1 random.trust_bootloader=on"
 
-
-@dataclass(frozen=True)
-class Machine:
-    """virt: NAND (pflash, nandsim), disks, network. ast2600-evb: chips behind a real SPI NOR driver."""
-
-    name: str = "virt"
-    memory: int = 64  # MiB that Linux may use
-    sets: tuple[str, ...] = ()  # kernel modules, see prepare.SETS
-    disks: tuple[Path, ...] = ()  # virtio block devices; SPI NOR chips of the ast2600-evb
-    network: bool = False  # 10.0.2.2 is this machine's 127.0.0.1
-    append: str = ""
+Cut = Callable[[str], bool]
+"""Told every line of the serial console; true: cut the power now."""
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
+class Job:
+    """script: shell, run by busybox. files: beside it in /job, local files or bytes. sets: of provide.DRIVERS."""
+
+    script: str
+    files: Mapping[str, Path | bytes] = field(default_factory=dict)
+    sets: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
-    """What a run left. code: of the guest's verdict; cut: the power was cut as asked."""
+    """code: exit status of the script; None: the power was cut before. seconds: of the whole run, on the wall."""
 
-    code: int = _NO_VERDICT
-    cut: bool = False
-    seconds: float = 0.0
-    lines: list[str] = field(default_factory=list)
+    code: int | None
+    lines: Sequence[str]
+    seconds: float
 
     @property
-    def console(self) -> str:
+    def text(self) -> str:
         return "\n".join(self.lines)
 
-    def passed(self) -> bool:
-        """The job ended, and no check of it failed."""
-        return self.code == 0 and not any(line.startswith("not ok") for line in self.lines)
+    def find(self, mark: str) -> list[str]:
+        """What follows `mark` on the lines that begin with it."""
+        return [line[len(mark) :].strip() for line in self.lines if line.startswith(mark)]
 
 
-def _command(machine: Machine, initrd: Path) -> list[str]:
-    words = f"quiet loglevel=3 panic=-1 random.trust_bootloader=on sets={','.join(machine.sets)} {machine.append}"
-    command = ["qemu-system-arm", "-nographic", "-nodefaults", "-no-reboot", "-serial", "stdio"]
-    command += ["-kernel", str(CACHE / f"uImage.{machine.name}")]
-    if machine.name == "virt":
-        command += ["-M", "virt,highmem=off", "-cpu", "cortex-a7", "-m", f"{machine.memory}M", "-initrd", str(initrd)]
-        command += ["-append", f"console=ttyAMA0 {words}"]
-        for number, disk in enumerate(machine.disks):
-            drive = f"if=none,id=disk{number},file={disk},format=raw,cache=writethrough"
-            command += ["-drive", drive, "-device", f"virtio-blk-device,drive=disk{number}"]
-    else:
-        at = 0x80000000 + _INITRD_AT
-        where = f"initrd={at:#x},{initrd.stat().st_size} mem={machine.memory}M"
-        command += ["-M", "ast2600-evb,spi-model=s25fl129p1", "-m", "1G", "-dtb", str(CACHE / "ast2600-evb.dtb")]
-        command += ["-device", f"loader,file={initrd},addr={at:#x},force-raw=on"]
-        command += ["-append", f"console=ttyS4,115200n8 {where} {words}"]
-        for number, disk in enumerate(machine.disks):
-            command += ["-drive", f"if=mtd,index={number},format=raw,file={disk}"]
-    network = ["-netdev", "user,id=net", "-device", "virtio-net-device,netdev=net"]
-    return command + (network if machine.network else ["-nic", "none"])
+class Machine(Protocol):
+    """An emulated board."""
+
+    def command(self, kit: Kit, initrd: Path, kernel_args: str) -> list[str | Path]: ...
 
 
-@contextmanager
-def _initrd(job: Path) -> Iterator[Path]:
-    archive = Archive()
-    archive.tree("job", job)
-    with tempfile.NamedTemporaryFile(dir=CACHE, prefix="initrd.") as file:
-        base = (CACHE / "base.cpio.gz").read_bytes()
-        file.write(base + bytes(-len(base) % 4) + archive.to_bytes())
-        file.flush()
-        yield Path(file.name)
+@dataclass(frozen=True, slots=True)
+class Virt:
+    """The emulator's own board: Cortex-A7, virtio disks and network. ram: MiB. disks: raw images."""
+
+    disks: Sequence[Path] = ()
+    ram: int = 96
+    network: bool = False
+
+    def command(self, kit: Kit, initrd: Path, kernel_args: str) -> list[str | Path]:
+        args: list[str | Path] = ["-M", "virt,highmem=off", "-cpu", "cortex-a7", "-m", f"{self.ram}M"]
+        for i, disk in enumerate(self.disks):
+            args += ["-drive", f"if=none,id=d{i},file={disk},format=raw,cache=writethrough"]
+            args += ["-device", f"virtio-blk-device,drive=d{i}"]
+        net = ["-netdev", "user,id=n", "-device", "virtio-net-device,netdev=n"] if self.network else ["-nic", "none"]
+        args += ["-kernel", kit.virt, "-initrd", initrd, *net]
+        return [*args, "-append", f"console=ttyAMA0 {kernel_args}"]
 
 
-def _lines(process: subprocess.Popen[bytes], deadline: float) -> Iterator[str]:
-    """Lines of the console until the emulator ends or time is up."""
-    assert process.stdout is not None
-    rest = b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        while (left := deadline - time.monotonic()) > 0:
-            if not selector.select(left):
-                continue
-            data = os.read(process.stdout.fileno(), 1 << 16)
-            if not data:
-                return
-            *lines, rest = (rest + data).split(b"\n")
-            yield from (line.decode(errors="replace").rstrip("\r") for line in lines)
+@dataclass(frozen=True, slots=True)
+class Ast2600:
+    """A board with SPI NOR chips behind the real drivers. chips: images of 64 MiB (4 KiB sectors) and 16 MiB (64 KiB).
+
+    The machine has 1 GiB; the kernel is told to use `ram` MiB of it, so the initramfs must lie within them.
+    """
+
+    chips: Sequence[Path]
+    ram: int = 96
+
+    def command(self, kit: Kit, initrd: Path, kernel_args: str) -> list[str | Path]:
+        at = RAM_AST2600 + (32 << 20)
+        args: list[str | Path] = ["-M", "ast2600-evb,spi-model=s25fl129p1", "-m", "1G", "-dtb", kit.ast2600_dtb]
+        for i, chip in enumerate(self.chips):
+            args += ["-drive", f"if=mtd,index={i},format=raw,file={chip}"]
+        args += ["-kernel", kit.ast2600, "-device", f"loader,file={initrd},addr={at:#x},force-raw=on", "-nic", "none"]
+        where = f"mem={self.ram}M initrd={at:#x},{initrd.stat().st_size}"
+        return [*args, "-append", f"console=ttyS4,115200n8 {where} {kernel_args}"]
 
 
-def run(machine: Machine, job: Path, *, cut: str | None = None, log: Path | None = None, timeout: float = 180) -> Result:
-    """Boot, run the job, read the console. cut: regular expression; the emulator is killed when a line matches it."""
-    result = Result()
-    begin = time.monotonic()
-    with _initrd(job) as initrd:
-        process = subprocess.Popen(
-            _command(machine, initrd), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
+def progress_from(percent: int) -> Cut:
+    """Cut when the update (not the check before it) has come so far."""
+
+    def cut(line: str) -> bool:
+        if not line.startswith('{"phase": "update"'):
+            return False
         try:
-            for line in _lines(process, begin + timeout):
-                result.lines.append(line)
+            return (json.loads(line)["percent"] or 0) >= percent
+        except json.JSONDecodeError:  # the kernel spoke in between
+            return False
+
+    return cut
+
+
+def text_seen(mark: str) -> Cut:
+    """Cut at a line that begins so."""
+    return lambda line: line.startswith(mark)
+
+
+def _initrd(kit: Kit, job: Job, out: Path) -> None:
+    base = kit.base.read_bytes()
+    archive = Archive()
+    archive.file("job/run.sh", f". /job/lib.sh\n{job.script}".encode())
+    archive.file("job/lib.sh", (HERE / "guest/lib.sh").read_bytes())
+    archive.file("job/otaunpack", kit.program.read_bytes(), 0o755)
+    archive.file("job/bound", kit.bound.read_bytes(), 0o755)
+    if kit.pnand is not None:
+        archive.file("job/pnand.ko", kit.pnand.read_bytes())
+    for name, content in job.files.items():
+        archive.file(f"job/{name}", content if isinstance(content, bytes) else content.read_bytes(), 0o644)
+    out.write_bytes(base + bytes(-len(base) % 4) + archive.pack())
+
+
+def _serial(process: subprocess.Popen[bytes], deadline: float) -> Iterator[str]:
+    """Lines as they come; TimeoutError when it is too late."""
+    assert process.stdout is not None
+    source = process.stdout.fileno()
+    rest = b""
+    while True:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        if not select.select([source], [], [], left)[0]:
+            continue
+        piece = os.read(source, 65536)
+        if not piece:
+            return
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            yield line.decode(errors="replace").rstrip("\r")
+
+
+def run(
+    kit: Kit, machine: Machine, job: Job, *, log: Path, cut: Cut | None = None, timeout: float = TIMEOUT
+) -> Result:
+    """Start the board, run the job, wait for its end. log: gets the console, appended. AssertionError: no end."""
+    began = time.monotonic()
+    lines: list[str] = []
+    code: int | None = None
+    was_cut = False
+    with tempfile.TemporaryDirectory(prefix="otastream-board-") as folder, log.open("a") as console:
+        initrd = Path(folder) / "initrd"
+        _initrd(kit, job, initrd)
+        args = machine.command(kit, initrd, f"{KERNEL_ARGS} sets={','.join(job.sets)}")
+        process = subprocess.Popen(
+            ["qemu-system-arm", *COMMON, *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        try:
+            for line in _serial(process, began + timeout):
+                console.write(f"{time.monotonic() - began:7.2f} {line}\n")
+                lines.append(line)
                 if line.startswith("@@EXIT "):
-                    result.code = int(line.split()[1])
-                if cut is not None and re.search(cut, line):
-                    result.cut = True
+                    code = int(line.split()[1])
+                if cut is not None and cut(line):
+                    was_cut = True
                     break
+        except TimeoutError:
+            raise AssertionError(f"no end after {timeout} s; console in {log}\n" + "\n".join(lines[-30:])) from None
         finally:
-            process.send_signal(signal.SIGKILL)  # the power cut: nothing is flushed
-            process.communicate()
-    result.seconds = time.monotonic() - begin
-    if log is not None:
-        with log.open("a") as file:
-            file.write(f"{result.console}\n== code {result.code}, cut {result.cut}, {result.seconds:.1f} s\n")
-    return result
-
-
-def run_with_cuts(machine: Machine, job: Path, *, cuts: Sequence[str], log: Path | None = None) -> list[Result]:
-    """Boot once for each cut and then once more to the end; the disks keep what was written."""
-    results = [run(machine, job, cut=cut, log=log) for cut in cuts]
-    return [*results, run(machine, job, log=log)]
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+            console.write(f"---- {'power cut' if was_cut else f'exit {code}'}, {time.monotonic() - began:.1f} s\n")
+    if code is None and not was_cut:
+        raise AssertionError(f"the board stopped without a verdict; console in {log}\n" + "\n".join(lines[-30:]))
+    return Result(code, lines, time.monotonic() - began)
