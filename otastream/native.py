@@ -283,7 +283,7 @@ def _sorter() -> _Sorter:
 def diff_bsdiff(old: Buffer, new: Buffer, fd: int) -> DiffStats:
     """Write the payload of engine bsdiff that makes ``new`` from ``old`` to ``fd``, from its position on.
 
-    Needs about 5 bytes of memory for each byte of old. Same bytes for the same input, in whatever thread. Raises RAM,
+    Needs up to 6 bytes of memory for each byte of old. Same bytes for the same input, in whatever thread. Raises RAM,
     OUTPUT, LIMIT, and CONFIG when libdivsufsort is missing.
     """
     sorter = _sorter()

@@ -6,22 +6,60 @@
 
 /* ---- suffix.c: where in old does a piece of new occur ----------------------------------------------------------- */
 
+/* new[new_pos .. new_pos + len) is made from old[old_pos ..); what no piece covers is literal. */
+struct ota_piece {
+    uint64_t new_pos;
+    uint64_t old_pos;
+    uint64_t len;
+};
+
+/* Pieces in the order of new_pos that do not overlap; grows by itself. */
+struct ota_known {
+    struct ota_piece *pieces;
+    size_t count;
+    size_t room;
+};
+
+/* text[text_pos ..) up to the next stretch is old[old_pos ..). */
+struct ota_stretch {
+    uint64_t text_pos;
+    uint64_t old_pos;
+};
+
 /* The suffix array of old, 32 or 64 bits an entry, and where in it the suffixes with each first two bytes begin. */
 struct ota_suffix {
     const uint8_t *text;
     uint64_t size;
     int32_t *sa32;
     int64_t *sa64;
-    uint32_t *bucket; /* with sa32 only; 65536 entries */
+    uint32_t *bucket;              /* with sa32 only; 65536 entries */
+    uint8_t *packed;               /* text, when it is only a part of old; else NULL */
+    struct ota_stretch *stretches; /* then: where its parts are from, rising, the first at 0 */
+    size_t stretch_count;
+    struct ota_known known; /* long matches of new in old, which searching would not find again */
 };
 
 /* -OTA_E_RAM, -OTA_E_USAGE, -OTA_E_INTERNAL as ota_diff_bsdiff says. */
 int ota_suffix_init(struct ota_suffix *s, const struct ota_sorter *sorter, const uint8_t *text, uint64_t size);
+/* The same without what ota_find_settled finds for this new content. */
+int ota_suffix_init_for(struct ota_suffix *s, const struct ota_sorter *sorter, const uint8_t *old_data,
+                        uint64_t old_size, const uint8_t *new_data, uint64_t new_size);
 void ota_suffix_free(struct ota_suffix *s);
 
 /* Length of the longest prefix of key[len] that occurs in text, and where (*pos). Of equally long ones it is the one
  * nearest to `near` among the few that lie together in the array. 0: not even two bytes occur. */
 uint64_t ota_suffix_longest(const struct ota_suffix *s, const uint8_t *key, uint64_t len, uint64_t near, uint64_t *pos);
+
+/* ---- settled.c: what stays as it is ----------------------------------------------------------------------------- */
+
+#define OTA_SETTLED_BLOCK 32u
+
+/* Add long exact matches of new in old to `known`, and set settled[b] for the blocks b (32 bytes each) of old that lie
+ * well inside of them; the rest of settled is not touched. 0 or -OTA_E_RAM. */
+int ota_find_settled(const uint8_t *old_data, uint64_t old_size, const uint8_t *new_data, uint64_t new_size,
+                     uint8_t *settled, struct ota_known *known);
+/* The piece that covers new_pos, or NULL. */
+const struct ota_piece *ota_known_at(const struct ota_known *known, uint64_t new_pos);
 
 /* Bytes at the front of a and b that are equal, at most len. */
 uint64_t ota_common_prefix(const uint8_t *a, const uint8_t *b, uint64_t len);
@@ -29,13 +67,6 @@ uint64_t ota_common_prefix(const uint8_t *a, const uint8_t *b, uint64_t len);
 uint64_t ota_common_suffix(const uint8_t *a, const uint8_t *b, uint64_t len);
 
 /* ---- payload.c: pieces to bytes --------------------------------------------------------------------------------- */
-
-/* new[new_pos .. new_pos + len) is made from old[old_pos ..); what no piece covers is literal. */
-struct ota_piece {
-    uint64_t new_pos;
-    uint64_t old_pos;
-    uint64_t len;
-};
 
 #define OTA_PAYLOAD_BUFFER 65536u
 

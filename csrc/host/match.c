@@ -86,6 +86,21 @@ static uint64_t follow(const struct matcher *m, uint64_t new_pos, uint64_t old_p
                              min_u64(m->new_size - new_pos, m->old_size - old_pos));
 }
 
+/* The longest match of new[at ..) that is known or can be found; of equally long ones one that is near to `here`. */
+static uint64_t best_match(const struct matcher *m, uint64_t at, uint64_t here, uint64_t *pos)
+{
+    const struct ota_piece *known = ota_known_at(&m->suffix.known, at);
+    uint64_t len = ota_suffix_longest(&m->suffix, m->new_data + at, m->new_size - at, here, pos);
+
+    if (len > 0) /* the text of the suffix array may have gaps: what counts is what old has there */
+        len = follow(m, at, *pos);
+    if (known != NULL && known->len - (at - known->new_pos) > len) {
+        *pos = known->old_pos + (at - known->new_pos);
+        len = follow(m, at, *pos);
+    }
+    return len;
+}
+
 /* The next place behind the sure end of t where another diagonal is better. 0: there is none. */
 static int find_next(const struct matcher *m, const struct track *t, struct track *next)
 {
@@ -100,7 +115,7 @@ static int find_next(const struct matcher *m, const struct track *t, struct trac
             at += run;
             continue;
         }
-        len = ota_suffix_longest(&m->suffix, m->new_data + at, m->new_size - at, here, &pos);
+        len = best_match(m, at, here, &pos);
         if (len > SWITCH_GAIN && len > agreeing(m, t, at, at + len) + SWITCH_GAIN) {
             next->new_pos = at;
             next->old_pos = pos;
@@ -342,7 +357,7 @@ int ota_match(const struct ota_sorter *sorter, const uint8_t *old_data, uint64_t
 
     m.new_size = new_size - tail;
     if (m.new_size > head) {
-        status = ota_suffix_init(&m.suffix, sorter, old_data, old_size);
+        status = ota_suffix_init_for(&m.suffix, sorter, old_data, old_size, new_data, new_size);
         estimate_literals(&m, head);
     }
     if (status == 0)

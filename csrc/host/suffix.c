@@ -99,8 +99,96 @@ int ota_suffix_init(struct ota_suffix *s, const struct ota_sorter *sorter, const
     return failed == -2 ? -OTA_E_RAM : -OTA_E_INTERNAL; /* libdivsufsort: -1 wrong arguments, -2 no memory */
 }
 
+/* Copy what is not settled into s->packed. *size: how much that is. */
+static int pack_text(struct ota_suffix *s, const uint8_t *old_data, uint64_t old_size, const uint8_t *settled,
+                     uint64_t *size)
+{
+    uint64_t blocks = old_size / OTA_SETTLED_BLOCK, kept = old_size % OTA_SETTLED_BLOCK, from = 0;
+    size_t count = 1;
+
+    for (uint64_t b = 0; b < blocks; b++) {
+        kept += settled[b] ? 0 : OTA_SETTLED_BLOCK;
+        count += b > 0 && settled[b - 1] && !settled[b];
+    }
+    s->packed = malloc((size_t)kept + 1);
+    s->stretches = malloc((count + 1) * sizeof *s->stretches);
+    if (s->packed == NULL || s->stretches == NULL)
+        return -OTA_E_RAM;
+    *size = 0;
+    while (from < old_size) {
+        uint64_t first = from / OTA_SETTLED_BLOCK, last;
+
+        while (first < blocks && settled[first])
+            first++;
+        for (last = first; last < blocks && !settled[last];)
+            last++;
+        from = first * OTA_SETTLED_BLOCK;
+
+        uint64_t end = last == blocks ? old_size : last * OTA_SETTLED_BLOCK;
+
+        if (end > from) {
+            struct ota_stretch stretch = {*size, from};
+
+            s->stretches[s->stretch_count++] = stretch;
+            memcpy(s->packed + *size, old_data + from, (size_t)(end - from));
+            *size += end - from;
+        }
+        from = end;
+    }
+    return 0;
+}
+
+int ota_suffix_init_for(struct ota_suffix *s, const struct ota_sorter *sorter, const uint8_t *old_data,
+                        uint64_t old_size, const uint8_t *new_data, uint64_t new_size)
+{
+    struct ota_suffix part;
+    uint64_t size = 0;
+    uint8_t *settled;
+    int status;
+
+    if (old_size >= INT32_MAX)
+        return ota_suffix_init(s, sorter, old_data, old_size);
+    memset(&part, 0, sizeof part);
+    memset(s, 0, sizeof *s);
+    settled = calloc(1, (size_t)(old_size / OTA_SETTLED_BLOCK) + 1);
+    if (settled == NULL)
+        return -OTA_E_RAM;
+    status = ota_find_settled(old_data, old_size, new_data, new_size, settled, &part.known);
+    if (status == 0)
+        status = pack_text(&part, old_data, old_size, settled, &size);
+    free(settled);
+    if (status == 0)
+        status = ota_suffix_init(s, sorter, part.packed, size);
+    s->packed = part.packed;
+    s->stretches = part.stretches;
+    s->stretch_count = part.stretch_count;
+    s->known = part.known;
+    return status;
+}
+
+/* Where in old a position of text is. */
+static uint64_t to_old(const struct ota_suffix *s, uint64_t pos)
+{
+    size_t lo = 0, hi = s->stretch_count;
+
+    if (s->packed == NULL)
+        return pos;
+    while (hi - lo > 1) {
+        size_t mid = lo + (hi - lo) / 2;
+
+        if (s->stretches[mid].text_pos <= pos)
+            lo = mid;
+        else
+            hi = mid;
+    }
+    return s->stretches[lo].old_pos + (pos - s->stretches[lo].text_pos);
+}
+
 void ota_suffix_free(struct ota_suffix *s)
 {
+    free(s->packed);
+    free(s->stretches);
+    free(s->known.pieces);
     free(s->sa32);
     free(s->sa64);
     free(s->bucket);
@@ -135,7 +223,7 @@ static uint64_t distance(uint64_t a, uint64_t b)
 /* Equally long matches lie together: look left and right of index for one that is nearer. */
 static uint64_t nearest(const struct ota_suffix *s, const uint8_t *key, uint64_t len, uint64_t index, uint64_t near)
 {
-    uint64_t best = entry(s, index);
+    uint64_t best = to_old(s, entry(s, index));
 
     for (int up = 0; up < 2; up++) {
         uint64_t i = index;
@@ -149,6 +237,7 @@ static uint64_t nearest(const struct ota_suffix *s, const uint8_t *key, uint64_t
             at = entry(s, i);
             if (s->size - at < len || memcmp(s->text + at, key, (size_t)len) != 0)
                 break;
+            at = to_old(s, at);
             if (distance(at, near) < distance(best, near))
                 best = at;
         }

@@ -32,7 +32,7 @@ struct ota_diff_stats {
 
 /* Write the payload of engine bsdiff (docs/SPEC.md section 6.2) that makes new_data from old_data to fd.
  *
- * Needs 5 bytes of memory for each byte of old (9 from 2 GiB on) when there is anything to search for. The payload
+ * Needs up to 6 bytes of memory for each byte of old (8 from 2 GiB on) when there is anything to search for. The payload
  * depends on nothing but old and new; calls may run in parallel. stats is always filled in, after a failure as far as
  * it came.
  * 0, or -OTA_E_RAM (no memory), -OTA_E_OUTPUT (see os_error), -OTA_E_LIMIT (content above 2^63 - 1 bytes),

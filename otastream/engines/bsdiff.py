@@ -16,7 +16,7 @@ class Bsdiff:
     needs_source = True
 
     def encode(self, old: Buffer, new: Buffer, *, folder: str | None = None) -> Payload:
-        """Needs about 5 bytes of memory for each byte of old, besides old and new."""
+        """Needs up to 6 bytes of memory for each byte of old, besides old and new."""
         file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - the payload closes it
         try:
             diff_bsdiff(old, new, file.fileno())
