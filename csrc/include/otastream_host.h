@@ -32,11 +32,10 @@ struct ota_diff_stats {
 
 /* Write the payload of engine bsdiff (docs/SPEC.md section 6.2) that makes new_data from old_data to fd.
  *
- * Needs up to 6 bytes of memory for each byte of old (8 from 2 GiB on) when there is anything to search for. The payload
- * depends on nothing but old and new; calls may run in parallel. stats is always filled in, after a failure as far as
- * it came.
- * 0, or -OTA_E_RAM (no memory), -OTA_E_OUTPUT (see os_error), -OTA_E_LIMIT (content above 2^63 - 1 bytes),
- * -OTA_E_USAGE (no sorter for this size), -OTA_E_INTERNAL (the sorter failed). */
+ * Needs up to 6 bytes of memory for each byte of old (8 from 2 GiB on) when there is anything to search for. The
+ * payload depends on nothing but old and new; calls may run in parallel. stats is always filled in, after a failure as
+ * far as it came. 0, or -OTA_E_RAM (no memory), -OTA_E_OUTPUT (see os_error), -OTA_E_LIMIT (content above 2^63 - 1
+ * bytes), -OTA_E_USAGE (no sorter for this size), -OTA_E_INTERNAL (the sorter failed). */
 int ota_diff_bsdiff(const struct ota_sorter *sorter, const uint8_t *old_data, uint64_t old_size,
                     const uint8_t *new_data, uint64_t new_size, int fd, struct ota_diff_stats *stats);
 
