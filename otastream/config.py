@@ -9,7 +9,7 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final, Literal
 
 import msgspec
@@ -18,6 +18,9 @@ from otastream.errors import Code, OtaError, error
 from otastream.fields import check_node, check_root
 from otastream.model import TARGETS_MAX
 
+TEXT_MAX: Final = 255  # bytes of a name, a version, a board
+LABEL_MAX: Final = 512
+COMPATIBLE_MAX: Final = 64
 _UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
@@ -119,11 +122,11 @@ def load_release(path: str) -> Release:
         raise error(Code.CONFIG, problem, target=path)
     try:
         release = msgspec.convert(values, Release)
-        _check(release)
+        check_release(release)
     except msgspec.ValidationError as exc:
         raise error(Code.CONFIG, _plain(str(exc)), target=path) from exc
     except OtaError as exc:
-        raise error(Code.CONFIG, f"{exc.detail} {exc.target or ''}".strip(), target=path) from exc
+        raise error(Code.CONFIG, f"{exc.detail}: {exc.target}" if exc.target else exc.detail, target=path) from exc
     return _resolved(release, os.path.dirname(path))
 
 
@@ -177,14 +180,18 @@ def _plain(message: str) -> str:
     return re.sub(r" - at `\$\.?(.*?)`$", lambda match: f" (at {match[1]})" if match[1] else "", message)
 
 
-def _check(release: Release) -> None:
-    """What types cannot say."""
-    if release.name == "" or release.version == "":
-        raise error(Code.CONFIG, "name and version must not be empty")
+def check_release(release: Release) -> None:
+    """CONFIG for whatever types cannot say: lengths, paths on the board, keys that do not go together."""
+    texts = {"name": release.name, "version": release.version, "min-version": release.min_version}
+    for what, text in (*texts.items(), *(("compatible", board) for board in release.compatible)):
+        if text is not None and not 1 <= len(text.encode()) <= TEXT_MAX:
+            raise error(Code.CONFIG, f"{what} must have 1 to {TEXT_MAX} bytes")
+    if len(release.compatible) > COMPATIBLE_MAX:
+        raise error(Code.CONFIG, f"more than {COMPATIBLE_MAX} compatible boards")
     for image in release.image:
         _check_image(image)
     for folder in release.folder:
-        check_root(os.fsencode(folder.dest))
+        _check_place(check_root, folder.dest)
     for edit in release.file:
         _check_edit(edit)
 
@@ -196,14 +203,16 @@ def _check_image(image: Image) -> None:
         raise error(Code.CONFIG, "an image has the same target twice")
     if image.source is not None and image.old is None:
         raise error(Code.CONFIG, "an image with a source needs old, the image that the source holds")
+    if image.label is not None and not 1 <= len(image.label.encode()) <= LABEL_MAX:
+        raise error(Code.CONFIG, f"a label must have 1 to {LABEL_MAX} bytes")
     for node in (*image.targets, *((image.source,) if image.source is not None else ())):
-        check_node(os.fsencode(node))
+        _check_place(check_node, node)
     if image.size is not None:
         parse_size(image.size)
 
 
 def _check_edit(edit: Edit) -> None:
-    check_node(os.fsencode(edit.dest))
+    _check_place(check_node, edit.dest)
     if (edit.action == "delete") != (edit.new is None):
         raise error(Code.CONFIG, f"a file to {edit.action} {'needs' if edit.new is None else 'has no'} new")
     if edit.action == "add" and edit.old is not None:
@@ -212,6 +221,14 @@ def _check_edit(edit: Edit) -> None:
         parse_mode(edit.mode)
         if edit.action == "delete":
             raise error(Code.CONFIG, "a file to delete has no mode")
+
+
+def _check_place(check: Callable[[bytes], bytes], path: str) -> None:
+    """A path on the board."""
+    try:
+        check(os.fsencode(path))
+    except OtaError as exc:
+        raise error(Code.CONFIG, f"the path on the board {exc.detail}", target=path) from None
 
 
 def _resolved(release: Release, base: str) -> Release:

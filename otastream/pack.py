@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from otastream import gather
-from otastream.config import Folder, Release
+from otastream.config import Folder, Release, check_release
 from otastream.container import encode, encode_preamble
 from otastream.errors import Code, error
 from otastream.model import Block, Codec, EngineId, Event, Manifest, Preamble, Ubi, When
@@ -120,6 +120,7 @@ class _Work:
 @contextmanager
 def _planned(release: Release, options: PackOptions) -> Iterator[_Work]:
     check_options(options)
+    check_release(release)
     begin = gather.script(release.scripts.begin, When.BEGIN)
     end = gather.script(release.scripts.end, When.END)
     with ExitStack() as stack:

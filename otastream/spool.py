@@ -90,11 +90,13 @@ class Trees(_Database):
     def _group(self, side: str) -> None:
         """Find the names that share a file."""
         self.db.execute(
-            f"""UPDATE {side} SET (grp, members) =
-                (SELECT min(o.path), count(*) FROM {side} o WHERE o.dev = {side}.dev AND o.ino = {side}.ino)
-                WHERE dev IS NOT NULL"""  # noqa: S608 (constants)
+            f"""CREATE TEMP TABLE {side}_groups AS SELECT dev, ino, min(path) AS first, count(*) AS members FROM {side}
+                WHERE dev IS NOT NULL GROUP BY dev, ino HAVING count(*) > 1"""  # noqa: S608 (constants)
         )
-        self.db.execute(f"UPDATE {side} SET grp = NULL WHERE members = 1")  # noqa: S608 (constants)
+        self.db.execute(
+            f"""UPDATE {side} SET grp = g.first, members = g.members FROM {side}_groups g
+                WHERE g.dev = {side}.dev AND g.ino = {side}.ino"""  # noqa: S608 (constants)
+        )
 
 
 def _row(entry: Entry) -> Row:

@@ -258,7 +258,7 @@ class Board:
             os.rename(staged, full)
             return
         to = self._full(record.root, record.to)
-        if os.path.lexists(full) and os.path.samefile(to, full):
+        if os.path.lexists(full) and os.path.samestat(os.lstat(to), os.lstat(full)):
             return
         os.link(to, staged, follow_symlinks=False)
         os.rename(staged, full)
@@ -269,7 +269,11 @@ class Board:
         source = self._full(record.source.root, record.source.path)
         there = self._stat(record.source.root, record.source.path)
         if self._state(record.root, record.path) == model.FileState(record.size, record.digest):
-            if there is not None and stat.S_ISREG(there.st_mode) and not os.path.samefile(source, full):
+            if (
+                there is not None
+                and stat.S_ISREG(there.st_mode)
+                and not os.path.samestat(os.lstat(source), os.lstat(full))
+            ):
                 os.unlink(source)
         else:
             assert there is not None

@@ -93,10 +93,10 @@ def _local_files(release: Release) -> list[str]:
         ('[scripts]\nbegin = "x"\npre = "y"', "line 3: unknown key 'pre' in [scripts]: known are begin, end, inline"),
         ("name = 3", "Expected `str`, got `int` (at name)"),
         ('[[folder]]\nnew = "x"', "Object missing required field `dest` (at folder[0])"),
-        ('[[folder]]\nnew = "x"\ndest = "config"', "is not absolute 'config'"),
+        ('[[folder]]\nnew = "x"\ndest = "config"', "the path on the board is not absolute: config"),
         ('[[image]]\nnew = "x"\ntargets = []', "an image needs 1 to 8 targets"),
         ('[[image]]\nnew = "x"\ntargets = ["/a", "/a"]', "an image has the same target twice"),
-        ('[[image]]\nnew = "x"\ntargets = ["/a/../b"]', "has a component . or .. 'a/../b'"),
+        ('[[image]]\nnew = "x"\ntargets = ["/a/../b"]', "the path on the board has a component . or ..: /a/../b"),
         (
             '[[image]]\nnew = "x"\ntargets = ["/a"]\nsource = "/b"',
             "an image with a source needs old, the image that the source holds",
@@ -107,7 +107,10 @@ def _local_files(release: Release) -> list[str]:
         ('[[file]]\naction = "change"\ndest = "/a"', "Invalid enum value 'change' (at file[0].action)"),
         ('[[file]]\naction = "add"\ndest = "/a"\nnew = "x"\nmode = "rw"', "'rw' is not a mode"),
         ('name = "x', "Unterminated string"),
-        ('name = ""', "must not be empty"),
+        (f'min-version = "{"1" * 256}"', "min-version must have 1 to 255 bytes"),
+        (f"compatible = {['x'] * 65}", "more than 64 compatible boards"),
+        ('[[image]]\nnew = "x"\ntargets = ["/a"]\nlabel = ""', "a label must have 1 to 512 bytes"),
+        ('name = ""', "name must have 1 to 255 bytes"),
     ],
 )
 def test_refused(tmp_path: Path, text: str, message: str) -> None:

@@ -103,7 +103,7 @@ def test_append_by_command(folders: tuple[str, str, str], tmp_path: Path) -> Non
     [
         ("OLD NEW -o P", Code.USAGE),
         ("OLD NEW --dest config -o P", Code.USAGE),
-        ("OLD NEW --dest /a/../b -o P", Code.PATH),
+        ("OLD NEW --dest /a/../b -o P", Code.CONFIG),
         ("OLD NEW --dest /c --spec x -o P", Code.USAGE),
         ("OLD NEW --dest /c --ram lots -o P", Code.USAGE),
         ("OLD NEW --dest /c --ram 100K -o P", Code.USAGE),
@@ -121,6 +121,15 @@ def test_exit_codes(folders: tuple[str, str, str], tmp_path: Path, args: str, co
     assert run(["pack", *words]) == code
     assert not Path(folders[2]).exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "old"]
+
+
+def test_a_slash_after_dest_does_not_matter(folders: tuple[str, str, str]) -> None:
+    old, new, package = folders
+    found = []
+    for dest in ("/config", "/config/"):
+        assert run(["pack", old, new, "--dest", dest, "-o", package]) == 0
+        found.append(Path(package).read_bytes())
+    assert found[0] == found[1]
 
 
 def test_bad_time(folders: tuple[str, str, str], monkeypatch: pytest.MonkeyPatch) -> None:

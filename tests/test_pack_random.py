@@ -80,6 +80,7 @@ _CASES = {
     "a linked name goes, its content appears": ([_file("a", 1), _hard("b", 0)], [_file("a", 1), _file("c", 1)]),
     "name that sorts between": ([_file("a", 1), _file("a-1", 2)], [_file("a/x", 2), _file("a-1", 1)]),
     "separate a hard link": ([_file("a", 1), _hard("b", 0)], [_file("a", 1), _file("b", 1)]),
+    "link to hard link of what it points to": ([_link("b", 0)], [_file("a", 1), _hard("b", 0)]),
     "make a hard link": ([_file("a", 1), _file("b", 1)], [_file("a", 1), _hard("b", 0)]),
     "regroup hard links": (
         [_file("a", 1), _hard("b", 0), _file("c", 1), _hard("d", 1)],

@@ -89,7 +89,7 @@ class Arguments:
         elif not self.dest.startswith("/"):
             raise error(Code.USAGE, "--dest must be absolute", target=self.dest)
         else:
-            release = Release(folder=(Folder(old=old, new=new, dest=self.dest),))
+            release = Release(folder=(Folder(old=old, new=new, dest=self.dest.rstrip("/") or "/"),))
         scripts = Scripts(
             begin=self.begin_script or release.scripts.begin,
             end=self.end_script or release.scripts.end,
