@@ -41,9 +41,9 @@ def gunzip(pieces: Iterable[bytes], *, window_log: int) -> Iterator[bytes]:
     decoder = zlib.decompressobj(16 + window_log)  # 16: the gzip wrapper
     ended = False
     for piece in pieces:
-        data, more = bytes(piece), True
-        while data or more:  # more: the decoder may hold back output although it has taken all input
-            if data and ended:
+        data = bytes(piece)
+        while data:  # output that is held back behind a full piece comes with later input, at the latest the trailer
+            if ended:
                 raise InflateError(Fault.TRAILING)
             try:
                 output = decoder.decompress(data, OUTPUT)
@@ -51,7 +51,6 @@ def gunzip(pieces: Iterable[bytes], *, window_log: int) -> Iterator[bytes]:
                 raise InflateError(Fault.DAMAGED) from None
             ended = decoder.eof
             data = decoder.unused_data if ended else decoder.unconsumed_tail
-            more = len(output) == OUTPUT and not ended
             if output:
                 yield output
     if not ended:

@@ -176,6 +176,9 @@ def _streams() -> Iterator[tuple[str, bytes]]:
     yield "format-ends-in-chunk", m + _FILES[:-4]
     yield "format-record-after-end", m + end + _DIR
     yield "format-byte-after-end", m + end + b"\0"
+    yield "format-length-cut-after-end", m + end + b"\x58"
+    yield "format-end-as-text", m + b"\x63\x82\x00\xa0"
+    yield "format-chunk-as-text", m + _FILES[:-15] + b"\x6d" + _TEXT + b"\x40" + end
     yield "format-expect-after-action", m + _DIR + expect + end
     yield "format-expect-after-begin-script", m + script(1) + expect + end
     yield "format-end-script-after-action", m + _DIR + script(2) + end
@@ -202,6 +205,7 @@ def _streams() -> Iterator[tuple[str, bytes]]:
 
 def _encodings() -> Iterator[tuple[str, bytes]]:
     good = b.header(b.DIR, _PATH | {b.MODE: 0})  # 82 08 a2 02 41 61 05 00
+    owned = b.header(b.DIR, _PATH | {b.MODE: 0, b.UID: 0, b.GID: 0})[:-1]  # the gid is to come
     for name, header in (
         ("trailing", good + b"\0"),
         ("short", good[:-1]),
@@ -212,6 +216,9 @@ def _encodings() -> Iterator[tuple[str, bytes]]:
         ("kind-text", b"\x82\x61a\xa0"),
         ("fields-array", b"\x82\x08\x80"),
         ("number-long", b"\x82\x18\x08" + good[2:]),
+        ("number-long-16", good[:-1] + b"\x19\x00\xff"),
+        ("number-long-32", owned + b"\x1a\x00\x00\xff\xff"),
+        ("number-long-48", owned + b"\x1b" + bytes(4) + b"\xff\xff\xff\xfe"),
         ("number-long-64", good[:-1] + b"\x1b" + bytes(7) + b"\1"),
         ("string-long", b"\x82\x08\xa2\x02\x58\x01a\x05\x00"),
         ("array-long", b"\x98\x02" + good[1:]),
