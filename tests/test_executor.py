@@ -191,7 +191,7 @@ def test_exception_of_a_tick_comes_out_as_it_is(root: Path, kind: type[BaseExcep
 
 def test_leaving_early_runs_the_end_script(root: Path) -> None:
     data = stream(end_script=b"echo $OTA_STATUS > $OTA_ROOT/status")
-    with pytest.raises(_Stop), executor(root) as opened:  # noqa: PT012 - it is the with that is tested
+    with pytest.raises(_Stop), executor(root) as opened:
         opened.feed(data[: len(data) // 2])
         raise _Stop
     assert opened.report.code is Code.INTERNAL
