@@ -23,9 +23,7 @@ def header(
     return _stream(ready, manifest, expects, end)
 
 
-def _stream(
-    ready: Iterable[Ready], manifest: Manifest, expects: Iterable[Head], end: Ready | None
-) -> Iterator[Event]:
+def _stream(ready: Iterable[Ready], manifest: Manifest, expects: Iterable[Head], end: Ready | None) -> Iterator[Event]:
     yield Head(manifest)
     yield from expects
     if end is not None:
