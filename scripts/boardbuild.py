@@ -165,7 +165,7 @@ def sanitized() -> Path:
     out.mkdir(parents=True, exist_ok=True)
     usr = sysroot(target)
     link_headers(target, usr, out / "include", LIBRARY_HEADERS)
-    objects = compile_all(["gcc"], SANITIZE, out, without=("heap.c", "fortify.c"))
+    objects = compile_all(["gcc"], SANITIZE, out, without=("heap.c", "fortify.c", "slim.c"))
     libraries = [usr / "lib" / target.triplet / name for name in LIBRARIES]
     run("gcc", *SANITIZE, "-o", out / "otaunpack", *objects, *libraries)
     return out / "otaunpack"
