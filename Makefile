@@ -163,7 +163,7 @@ demo: build ## a real ARM pair: pack, inspect, apply, compare, sizes against the
 .PHONY: bench
 bench: build ## micro benchmarks, then the table of large folder diffs against every peer
 	$(PY) -m pytest bench --benchmark-enable --benchmark-only -p no:xdist
-	$(PY) -m bench.folder
+	$(PY) -m bench.folder --markdown docs/benchmarks.md --json build/benchmarks.json
 
 .PHONY: bench-quick
 bench-quick: build ## the folder table on the small pair only
