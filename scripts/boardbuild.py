@@ -12,6 +12,7 @@ csrc/board/budget.json is an error.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import re
@@ -23,6 +24,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 TREE = Path(__file__).resolve().parent.parent
 BUDGET = TREE / "csrc/board/budget.json"
@@ -132,6 +134,10 @@ def compile_all(compiler: list[str], flags: Sequence[str], out: Path, *, without
         return list(pool.map(one, sources))
 
 
+def up_to_date(made: Path, sources: Sequence[Path]) -> bool:
+    return made.exists() and made.stat().st_mtime > max(source.stat().st_mtime for source in sources)
+
+
 def parts(map_file: Path) -> Counter[str]:
     """Bytes that reach the file, by where they come from, as the linker's map says."""
     found: Counter[str] = Counter()
@@ -154,8 +160,10 @@ def build(target: Target) -> tuple[int, Counter[str]]:
     compiler = prepare(target, usr, out)
     objects = compile_all(compiler, COMPILE, out)
     libraries = [usr / "lib" / target.triplet / name for name in LIBRARIES]
-    run(*compiler, *LINK, "-o", out / "otaunpack.full", *objects, *libraries, f"-Wl,-Map,{out}/otaunpack.map")
-    run(f"{target.tool}strip", "-s", "-R", ".comment", "-o", out / "otaunpack", out / "otaunpack.full")
+    if not up_to_date(out / "otaunpack", objects):
+        run(*compiler, *LINK, "-o", out / "otaunpack.full", *objects, *libraries, f"-Wl,-Map,{out}/otaunpack.map")
+        run(f"{target.tool}strip", "-s", "-R", ".comment", "-o", out / "otaunpack.new", out / "otaunpack.full")
+        os.replace(out / "otaunpack.new", out / "otaunpack")  # somebody may be running the one that was there
     return (out / "otaunpack").stat().st_size, parts(out / "otaunpack.map")
 
 
@@ -167,7 +175,9 @@ def sanitized() -> Path:
     link_headers(target, usr, out / "include", LIBRARY_HEADERS)
     objects = compile_all(["gcc"], SANITIZE, out, without=("heap.c", "fortify.c", "slim.c"))
     libraries = [usr / "lib" / target.triplet / name for name in LIBRARIES]
-    run("gcc", *SANITIZE, "-o", out / "otaunpack", *objects, *libraries)
+    if not up_to_date(out / "otaunpack", objects):
+        run("gcc", *SANITIZE, "-o", out / "otaunpack.full", *objects, *libraries)
+        os.replace(out / "otaunpack.full", out / "otaunpack")
     return out / "otaunpack"
 
 
@@ -176,16 +186,29 @@ def main() -> int:
     parser.add_argument("archs", nargs="*", metavar="ARCH", default=list(TARGETS))
     parser.add_argument("--sanitize", action="store_true")
     args = parser.parse_args()
-    if args.sanitize:
-        print(sanitized())
-        return 0
-    if unknown := set(args.archs) - set(TARGETS):
+    with open_lock() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests build when they need to, several at once
+        if args.sanitize:
+            print(sanitized())
+            return 0
+        return build_all(parser, args.archs)
+
+
+def open_lock() -> TextIO:
+    folder = TREE / "build/board"
+    folder.mkdir(parents=True, exist_ok=True)
+    return (folder / "lock").open("w")
+
+
+def build_all(parser: argparse.ArgumentParser, archs: Sequence[str]) -> int:
+    """Build these, print the table; 1 if one is above its budget."""
+    if unknown := set(archs) - set(TARGETS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(TARGETS)}")
     budget: dict[str, int] = json.loads(BUDGET.read_text())["program_bytes"]
     names = [name for name, _ in PARTS] + ["other"]
     print(f"{'bytes':8}{'file':>9}{'budget':>9}" + "".join(f"{name:>11}" for name in names))
     over = []
-    for arch in args.archs:
+    for arch in archs:
         size, found = build(TARGETS[arch])
         print(f"{arch:8}{size:9}{budget[arch]:9}" + "".join(f"{found[name]:11}" for name in names), flush=True)
         if size > budget[arch]:
