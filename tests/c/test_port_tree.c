@@ -703,8 +703,8 @@ static void test_no_space(void)
         put_file(&f, "root/outer", "o");
         {
             struct ota_path from = at("outer");
-            CHECK_INT(o->rename(o->ctx, &from, &p), -OTA_E_IO);
-            CHECK_INT(o->last_error(o->ctx), EXDEV);
+            CHECK_INT(o->rename(o->ctx, &from, &p), 1);
+            CHECK(holds(&f, "root/outer", "o"));
         }
         check_case = "read-only file system";
         must(mount("none", host(&f, "root/small"), "tmpfs", MS_REMOUNT | MS_RDONLY, "size=256k") == 0, "remount");
