@@ -43,7 +43,10 @@ DRIVERS = {
 """Sets of modules that a job can ask for; what they depend on comes with them."""
 
 LAST_BY_HAND = frozenset({"nandsim"})
-MTD_TOOLS = "flash_erase mtdinfo mtdpart nanddump nandwrite ubiattach ubiblock ubidetach ubiformat ubimkvol ubinfo ubiupdatevol"
+MTD_TOOLS = (
+    "flash_erase", "mtdinfo", "mtdpart", "nanddump", "nandwrite",
+    "ubiattach", "ubiblock", "ubidetach", "ubimkvol", "ubiupdatevol",
+)  # fmt: skip
 LIBRARIES = ("ld-linux-armhf.so.3", "libc.so.6")
 
 
@@ -175,7 +178,7 @@ def _base(kernel_root: Path, user: Path, out: Path) -> None:
     archive.link("bin/sh", "busybox")
     for name in LIBRARIES:
         archive.file(f"lib/{name}", (user / "lib/arm-linux-gnueabihf" / name).read_bytes(), 0o755)
-    for name in MTD_TOOLS.split():
+    for name in MTD_TOOLS:
         archive.file(f"sbin/{name}", (user / "usr/sbin" / name).read_bytes(), 0o755)
     modules = _modules(kernel_root)
     needed: dict[str, None] = {}
@@ -223,20 +226,20 @@ def _host_arch() -> str:
 
 
 def _headers(src: Path, tools: Path, release: str, out: Path) -> Path:
-    """Debian's headers of one kernel, with the paths in them put right: a copy, so that what was fetched stays."""
+    """Debian's headers of one kernel with the paths in them put right; a copy, so that what was fetched stays."""
     out.mkdir()
-    common = out / "common"
-    common.symlink_to(src / f"linux-headers-{release.replace('-armmp', '-common')}")
-    shutil.copytree(src / f"linux-headers-{release}", out / "armmp", symlinks=True)
     kbuild = next((tools / "usr/lib").glob("linux-kbuild-*"))
-    for name in ("scripts", "tools"):
-        link = out / "armmp" / name
-        if link.is_symlink():
-            link.unlink()
-            link.symlink_to(kbuild / name)
-    makefile = out / "armmp/Makefile"
-    makefile.write_text(re.sub(r"(?<=include )/usr/src/\S+-common(?=/)", str(common), makefile.read_text()))
-    return out / "armmp"
+    common = f"linux-headers-{release.replace('-armmp', '-common')}"
+    for name in (common, f"linux-headers-{release}"):
+        (out / name).mkdir()
+        for item in (src / name).iterdir():
+            if item.name in {"scripts", "tools"}:
+                (out / name / item.name).symlink_to(kbuild / item.name)
+            elif item.name != "Makefile":
+                (out / name / item.name).symlink_to(item)
+    shutil.copy(src / common / "Makefile", out / common)
+    (out / f"linux-headers-{release}/Makefile").write_text(f"include {out / common}/Makefile\n")
+    return out / f"linux-headers-{release}"
 
 
 # ---- all of it ---------------------------------------------------------------------------------------------------
@@ -255,13 +258,15 @@ def provide() -> Kit:
         inputs = [root / ".packages", user / ".packages", Path(__file__), HERE / "guest/init.sh", HERE / "newc.py"]
         base = _made("base.cpio.gz", inputs, lambda out: _base(root, user, out))
         run(sys.executable, TREE / "scripts/boardbuild.py", "armhf")
+        built = TREE / "build/board/armhf/otaunpack"
+        program = _made("otaunpack", [built], lambda out: _write(out, built.read_bytes()))
         bound = _made("bound", [HERE / "guest/bound.c"], _bound)
         pnand, why = None, ""
         try:
             pnand = _pnand(_release(root))
         except NotHereError as exc:
             why = f"the module pnand.ko cannot be built: {exc}"
-        return Kit(virt, ast, dtb, base, TREE / "build/board/armhf/otaunpack", bound, pnand, why)
+        return Kit(virt, ast, dtb, base, program, bound, pnand, why)
 
 
 if __name__ == "__main__":

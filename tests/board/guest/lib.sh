@@ -31,7 +31,9 @@ same_tree() {
 }
 
 # bad_blocks MTD: numbers of the bad blocks, on one line
-bad_blocks() { mtdinfo -M "$1" | awk '/: *[0-9a-f]+ .*BAD|BAD$/ { sub(":", "", $1); printf "%s ", $1 }'; echo; }
+bad_blocks() {
+    mtdinfo -M "$1" | awk '{ for (i = 3; i <= NF; i++) if ($i == "BAD") { sub(":", "", $(i - 2)); printf "%s ", $(i - 2) } }'
+}
 
 # apply ARGS...: the program under test; its progress makes the host cut the power where it wants to
 apply() { /job/otaunpack --progress json "$@"; }

@@ -201,7 +201,7 @@ static int nand_mark_bad(struct mtd_info *mtd, loff_t at)
 	return status;
 }
 
-static int device_register(void)
+static int chip_register(void)
 {
 	struct mtd_info *mtd = &nand.mtd;
 	u64 at = 0;
@@ -256,7 +256,7 @@ static int __init pnand_init(void)
 		status = medium_read(nand.mark, 2 * blocks, cells_size());
 	}
 	if (!status)
-		status = device_register();
+		status = chip_register();
 	if (status)
 		release();
 	return status;

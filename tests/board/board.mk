@@ -1,0 +1,13 @@
+# Tests on an emulated board: minutes, packages of another architecture, and tools that scripts/apt.sh board installs.
+# BOARD_JOBS boards run at the same time.
+BOARD_JOBS ?= $(shell nproc)
+
+.PHONY: test-board
+test-board: build ## the board program on an emulated ARM board; ARGS="-k name" narrows it
+	@command -v qemu-system-arm arm-linux-gnueabihf-gcc mksquashfs mkfs.ubifs >/dev/null || scripts/apt.sh board
+	@began=$$(date +%s); $(PY) -m pytest tests/board -n $(BOARD_JOBS) --dist worksteal --durations=0 -rP $(ARGS); \
+		code=$$?; echo "board tests: $$(($$(date +%s) - began)) s"; exit $$code
+
+.PHONY: test-board-full
+test-board-full: export OTA_BOARD_FULL = 1
+test-board-full: test-board ## the same with cuts at every point and the RAM bounds at full size

@@ -1,0 +1,155 @@
+"""Memory bounds, proven on the board: the program succeeds within an address space (guest/bound.c says why that is the
+proof), and its largest resident set stands beside it. The bounds are those of csrc/board/budget.json.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from board import media
+from board.machine import Job, Virt
+from board.provide import TREE
+from board.releases import KIB, MIB, Workshop, folder_pair, image_pair, package, tree
+from board.rig import FULL, Bench
+from otastream.config import Folder
+
+BUDGET = json.loads((TREE / "csrc/board/budget.json").read_text())
+KINDS = {"default": None, "256K": 256 * KIB}
+"""Packages by what they were packed with: `--ram`, or nothing."""
+
+MEGABYTES = 64 if FULL else 16
+FILES = 10_000 if FULL else 2_000
+
+
+@dataclass(frozen=True)
+class Used:
+    """KiB and milliseconds, as guest/bound.c writes them."""
+
+    address_space: int
+    resident: int
+    ms: int
+    code: int
+
+
+def used(text: str) -> Used:
+    found = re.fullmatch(r"as=(\d+) rss=(\d+) ms=(\d+) code=(\d+)", text)
+    assert found is not None, text
+    return Used(*map(int, found.groups()))
+
+
+def bounded(kind: str, args: str) -> str:
+    """The shell command that applies within the bound of this kind of package."""
+    return f"/job/bound -a {BUDGET['address_space_kib'][kind]} /job/otaunpack --progress none {args}"
+
+
+def judge(found: list[str], what: str) -> None:
+    """One line a kind; every one must hold."""
+    assert len(found) == len(KINDS)
+    for kind, text in zip(KINDS, found, strict=True):
+        use = used(text)
+        print(f"{what}, {kind}: {text}")
+        assert use.code == 0
+        assert use.address_space == BUDGET["address_space_kib"][kind]
+        assert use.resident <= BUDGET["resident_kib"][kind], f"{what}, {kind}: {use.resident} KiB resident"
+
+
+def packages_disk(folder: Path, made: list[Path]) -> Path:
+    """What is too large for the initramfs goes onto a disk of its own."""
+    top = folder / "packages"
+    top.mkdir()
+    for path in made:
+        path.rename(top / path.name)
+    size = sum(path.stat().st_size for path in top.iterdir())
+    return media.ext4(folder / "packages.img", top, mib=size // MIB + 8)
+
+
+def test_a_full_image(bench: Bench, shop: Workshop, tmp_path: Path) -> None:
+    """Onto a block device; the package is read twice from a disk."""
+    kernel = bench.kit.image.read_bytes()
+    image = bytes(kernel * 4)[: MEGABYTES * MIB]
+    made = [shop.image(f"p{kind}", image, "/dev/vda", ram=ram) for kind, ram in KINDS.items()]
+    slot = tmp_path / "slot"
+    slot.write_bytes(bytes(len(image)))
+    runs = "".join(
+        f"dd if=/dev/zero of=/dev/vda bs=1M count={MEGABYTES} conv=fsync 2>/dev/null\n"
+        f"{bounded(kind, f'-x /mnt/p{kind}.ota')}\n"
+        for kind in KINDS
+    )
+    disk = packages_disk(tmp_path, made)
+    job = Job(f"mount -t ext4 -o ro /dev/vdb /mnt\n{runs}", sets=("disk", "ext4"))
+    result = bench.succeed(Virt([slot, disk], synced=False), job, timeout=900)
+    assert slot.read_bytes() == image
+    judge(result.find("@@BOUND"), f"full image of {MEGABYTES} MiB")
+
+
+def test_a_delta_of_a_kernel(bench: Bench, shop: Workshop, tmp_path: Path) -> None:
+    """20 MB of kernel from one block device to another."""
+    size = 21 * MIB if FULL else 6 * MIB
+    old, new = image_pair(bench.kit, size, start=0)
+    files: dict[str, Path | bytes] = {}
+    runs = ""
+    for kind, ram in KINDS.items():
+        made = shop.image(f"p{kind}", new, "/dev/vdb", old=old, source="/dev/vda", ram=ram)
+        assert made.stat().st_size < len(new) // 10
+        files[made.name] = made
+        runs += f"dd if=/dev/zero of=/dev/vdb bs=1M count={len(new) // MIB} conv=fsync 2>/dev/null\n"
+        runs += bounded(kind, f"-x /job/{made.name}") + "\n"
+    slots = [tmp_path / "a", tmp_path / "b"]
+    for slot in slots:
+        slot.write_bytes(old.ljust(24 * MIB, b"\0"))
+    job = Job(runs, files, ("disk",))
+    result = bench.succeed(Virt([*slots], synced=False), job, timeout=900)
+    assert slots[1].read_bytes()[: len(new)] == new
+    judge(result.find("@@BOUND"), f"delta of {len(old)} bytes")
+
+
+def test_a_folder_of_many_files(bench: Bench, tmp_path: Path) -> None:
+    """Each kind of package updates a folder of its own, all on one disk, the packages beside them."""
+    old, new = folder_pair(tmp_path, files=FILES, size=3000)
+    top = tmp_path / "top"
+    top.mkdir()
+    for kind, ram in KINDS.items():
+        folders = (Folder(old=str(old), new=str(new), dest=f"/config-{kind}"),)
+        package(top / f"p{kind}.ota", folders=folders, ram=ram)
+        shutil.copytree(old, top / f"config-{kind}", symlinks=True)
+    disk = media.ext4(tmp_path / "disk.img", top, mib=FILES // 50 + 64)
+    runs = "".join(bounded(kind, f"-x /mnt/p{kind}.ota --root /mnt") + "\n" for kind in KINDS)
+    checks = "".join(f"same_tree /job/tree /mnt/config-{kind}\n" for kind in KINDS)
+    job = Job(f"mount -t ext4 /dev/vda /mnt\n{runs}{checks}", {"tree": tree(new)}, ("disk", "ext4"))
+    result = bench.succeed(Virt([disk], ram=128, synced=False), job, timeout=1800)
+    judge(result.find("@@BOUND"), f"folder of {FILES} files")
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_least_address_space(bench: Bench, shop: Workshop, tmp_path: Path, kind: str) -> None:
+    """How far below its bound the program still works; no bound here, but it must have one."""
+    _, new = image_pair(bench.kit, MIB)
+    made = shop.image("p", new, "/dev/vda", ram=KINDS[kind])
+    slot = tmp_path / "slot"
+    slot.write_bytes(bytes(2 * MIB))
+    job = Job(
+        """
+        low=64 high=4096
+        while [ $((high - low)) -gt 4 ]; do
+            middle=$(((low + high) / 8 * 4))
+            dd if=/dev/zero of=/dev/vda bs=1M count=1 conv=fsync 2>/dev/null
+            if /job/bound -a $middle /job/otaunpack --progress none -x /job/p.ota >/tmp/out 2>&1
+            then high=$middle; cp /tmp/out /tmp/best
+            else low=$middle
+            fi
+        done
+        cat /tmp/best
+        """,
+        {"p.ota": made},
+        ("disk",),
+    )
+    use = used(bench.succeed(Virt([slot], synced=False), job).find("@@BOUND")[0])
+    print(f"least address space, {kind}: {use}")
+    assert 64 < use.address_space <= BUDGET["address_space_kib"][kind]
