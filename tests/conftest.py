@@ -10,6 +10,8 @@ from typing import Final
 import pytest
 from hypothesis import HealthCheck, settings
 
+from e2e_support import Applier, applier_named
+
 CI: Final = os.environ.get("CI") == "true"
 
 # Reasons for which a test may be skipped when CI=true: things that a runner may honestly lack. Whatever else is skipped
@@ -23,6 +25,12 @@ ALLOWED_SKIPS: Final = (
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", parent=settings.get_profile("default"), derandomize=True, print_blob=True)
 settings.load_profile("ci" if CI else "default")
+
+
+@pytest.fixture(scope="session", params=["otastream", "otaunpack"])
+def applier(request: pytest.FixtureRequest) -> Applier:
+    """Both programs that apply packages, one after the other."""
+    return applier_named(str(request.param))
 
 
 def refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import random
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from bench.measure import walk
 
+TREE = Path(__file__).resolve().parent.parent
 OTASTREAM: Sequence[str] = (sys.executable, "-m", "otastream")
 
 
@@ -115,6 +117,43 @@ def board(folder: Path, old: Path) -> Path:
 def pack(old: Path, new: Path, out: Path, *options: str) -> Path:
     succeed("pack", old, new, "--dest", "/config", *options, "-o", out)
     return out
+
+
+@functools.cache
+def board_program(arch: str) -> Path:
+    """The static board program for amd64, armhf, arm64; "san": for this machine, with sanitizers. Built if need be."""
+    build = [sys.executable, str(TREE / "scripts/boardbuild.py"), *(["--sanitize"] if arch == "san" else [arch])]
+    done = subprocess.run(build, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return TREE / "build/board" / arch / "otaunpack"
+
+
+class Applier:
+    """A program that applies packages. There are two, which are held to the same cases."""
+
+    def __init__(self, *start: str | Path) -> None:
+        self._start = start
+
+    def argv(self, package: Path | str, root: Path, *options: str) -> list[str | Path]:
+        return [*self._start, package, "--root", root, "-t", root / "tmp", *options]
+
+    def run(
+        self, package: Path | str, root: Path, *options: str, stdin: bytes | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run it; nothing is checked."""
+        return subprocess.run(self.argv(package, root, *options), input=stdin or b"", capture_output=True, check=False)
+
+    def succeed(self, package: Path | str, root: Path, *options: str, stdin: bytes | None = None) -> None:
+        """Run it, demand exit code 0."""
+        done = self.run(package, root, *options, stdin=stdin)
+        assert done.returncode == 0, done.stderr.decode(errors="replace")
+
+
+def applier_named(name: str) -> Applier:
+    """otastream: the Python program; otaunpack: the board program as boards get it, for this machine."""
+    if name == "otastream":
+        return Applier(*OTASTREAM, "apply")
+    return Applier(board_program("amd64"), "-x")
 
 
 def apply_args(package: Path | str, root: Path, *options: str) -> list[str | Path]:

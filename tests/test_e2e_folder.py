@@ -12,7 +12,7 @@ import pytest
 import zstandard
 
 from bench.measure import differences
-from e2e_support import OTASTREAM, apply_args, board, make_pair, otastream, pack, state, succeed, write
+from e2e_support import Applier, board, make_pair, pack, state, succeed, write
 from otastream.errors import Code
 
 
@@ -26,20 +26,20 @@ def package(pair: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -
     return pack(*pair, tmp_path_factory.mktemp("package") / "update.ota")
 
 
-def test_apply_makes_new(pair: tuple[Path, Path], package: Path, tmp_path: Path) -> None:
+def test_apply_makes_new(applier: Applier, pair: tuple[Path, Path], package: Path, tmp_path: Path) -> None:
     root = board(tmp_path, pair[0])
-    succeed(*apply_args(package, root))
+    applier.succeed(package, root)
     assert differences(pair[1], root / "config") == []
     assert (root / "etc/keep").read_bytes() == b"not part of the update"
     assert list((root / "tmp").iterdir()) == []
 
 
-def test_apply_twice_changes_nothing(pair: tuple[Path, Path], package: Path, tmp_path: Path) -> None:
+def test_apply_twice_changes_nothing(applier: Applier, pair: tuple[Path, Path], package: Path, tmp_path: Path) -> None:
     root = board(tmp_path, pair[0])
-    succeed(*apply_args(package, root))
+    applier.succeed(package, root)
     after = state(root)
     times = {p: p.lstat().st_mtime_ns for p in (root / "config").rglob("*") if p.is_file() and not p.is_symlink()}
-    succeed(*apply_args(package, root))
+    applier.succeed(package, root)
     assert state(root) == after
     assert {p: p.lstat().st_mtime_ns for p in times} == times, "a file that was right was written again"
 
@@ -49,47 +49,51 @@ def test_delta_is_smaller_than_new(pair: tuple[Path, Path], package: Path) -> No
     assert package.stat().st_size < whole / 2
 
 
-def test_dry_run_writes_nothing(pair: tuple[Path, Path], package: Path, tmp_path: Path) -> None:
+def test_dry_run_writes_nothing(applier: Applier, pair: tuple[Path, Path], package: Path, tmp_path: Path) -> None:
     root = board(tmp_path, pair[0])
     before = state(root)
-    succeed(*apply_args(package, root, "--dry-run"))
+    applier.succeed(package, root, "--dry-run")
     assert state(root) == before
 
 
-def test_target_that_is_neither_old_nor_new_is_named(pair: tuple[Path, Path], package: Path, tmp_path: Path) -> None:
+def test_target_that_is_neither_old_nor_new_is_named(
+    applier: Applier, pair: tuple[Path, Path], package: Path, tmp_path: Path
+) -> None:
     root = board(tmp_path, pair[0])
     write(root / "config/lib/lib7.so", b"something else", 0o755)
     before = state(root)
-    done = otastream(*apply_args(package, root))
+    done = applier.run(package, root)
     assert done.returncode == Code.TARGET
     assert b"lib/lib7.so" in done.stderr
     assert b"Traceback" not in done.stderr
     assert state(root) == before
 
 
-def test_missing_target_is_refused(pair: tuple[Path, Path], package: Path, tmp_path: Path) -> None:
+def test_missing_target_is_refused(applier: Applier, pair: tuple[Path, Path], package: Path, tmp_path: Path) -> None:
     root = board(tmp_path, pair[0])
     (root / "config/lib/lib3.so").unlink()
     before = state(root)
-    done = otastream(*apply_args(package, root))
+    done = applier.run(package, root)
     assert done.returncode in (Code.MISSING, Code.TARGET)
     assert b"lib/lib3.so" in done.stderr
     assert state(root) == before
 
 
-def test_half_updated_board_is_finished(pair: tuple[Path, Path], package: Path, tmp_path: Path) -> None:
+def test_half_updated_board_is_finished(
+    applier: Applier, pair: tuple[Path, Path], package: Path, tmp_path: Path
+) -> None:
     root = board(tmp_path, pair[0])
     for i in (0, 4, 9):
         shutil.copy2(pair[1] / f"lib/lib{i}.so", root / f"config/lib/lib{i}.so")
-    succeed(*apply_args(package, root))
+    applier.succeed(package, root)
     assert differences(pair[1], root / "config") == []
 
 
 @pytest.mark.parametrize("codec", ["none", "gzip", "zstd"])
-def test_codecs(pair: tuple[Path, Path], tmp_path: Path, codec: str) -> None:
+def test_codecs(applier: Applier, pair: tuple[Path, Path], tmp_path: Path, codec: str) -> None:
     package = pack(*pair, tmp_path / "update.ota", "--codec", codec)
     root = board(tmp_path, pair[0])
-    succeed(*apply_args(package, root))
+    applier.succeed(package, root)
     assert differences(pair[1], root / "config") == []
 
 
@@ -107,38 +111,40 @@ def test_same_inputs_give_same_bytes(pair: tuple[Path, Path], package: Path, tmp
 # ---- pipes -----------------------------------------------------------------------------------------------------
 
 
-def test_cat_into_apply(pair: tuple[Path, Path], package: Path, tmp_path: Path) -> None:
+def test_cat_into_apply(applier: Applier, pair: tuple[Path, Path], package: Path, tmp_path: Path) -> None:
     root = board(tmp_path, pair[0])
     with subprocess.Popen(["cat", package], stdout=subprocess.PIPE) as cat:
-        subprocess.run([*OTASTREAM, *apply_args("-", root)], stdin=cat.stdout, check=True)
+        subprocess.run(applier.argv("-", root), stdin=cat.stdout, check=True)
     assert differences(pair[1], root / "config") == []
 
 
-def test_gzip_into_apply(pair: tuple[Path, Path], package: Path, tmp_path: Path) -> None:
+def test_gzip_into_apply(applier: Applier, pair: tuple[Path, Path], package: Path, tmp_path: Path) -> None:
     root = board(tmp_path, pair[0])
     with package.open("rb") as source, subprocess.Popen(["gzip"], stdin=source, stdout=subprocess.PIPE) as packer:
-        subprocess.run([*OTASTREAM, *apply_args("-", root)], stdin=packer.stdout, check=True)
+        subprocess.run(applier.argv("-", root), stdin=packer.stdout, check=True)
     assert differences(pair[1], root / "config") == []
 
 
 @pytest.mark.parametrize("outer", [gzip.compress, zstandard.ZstdCompressor().compress], ids=["gzip", "zstd"])
-def test_compressed_file(pair: tuple[Path, Path], package: Path, tmp_path: Path, outer: object) -> None:
+def test_compressed_file(
+    applier: Applier, pair: tuple[Path, Path], package: Path, tmp_path: Path, outer: object
+) -> None:
     assert callable(outer)
     wrapped = tmp_path / "update.ota.z"
     wrapped.write_bytes(outer(package.read_bytes()))
     root = board(tmp_path, pair[0])
     succeed("verify", wrapped)
-    succeed(*apply_args(wrapped, root))
+    applier.succeed(wrapped, root)
     assert differences(pair[1], root / "config") == []
 
 
-def test_pipe_that_breaks_off(pair: tuple[Path, Path], package: Path, tmp_path: Path) -> None:
+def test_pipe_that_breaks_off(applier: Applier, pair: tuple[Path, Path], package: Path, tmp_path: Path) -> None:
     """Half a package over a pipe fails, and the whole one then ends in new."""
     root = board(tmp_path, pair[0])
     content = package.read_bytes()
-    done = otastream(*apply_args("-", root), stdin=content[: len(content) * 2 // 3])
+    done = applier.run("-", root, stdin=content[: len(content) * 2 // 3])
     assert done.returncode == Code.TRUNCATED
-    succeed(*apply_args("-", root), stdin=content)
+    applier.succeed("-", root, stdin=content)
     assert differences(pair[1], root / "config") == []
 
 
