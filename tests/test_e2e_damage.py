@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e_support import apply_args, board, otastream, pack, state, write
+from e2e_support import Applier, applier_named, apply_args, board, pack, state, write
 from otastream.cli.main import run
 from otastream.errors import Code
 
@@ -28,11 +28,12 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def refused(root: Path, content: bytes, path: Path, capsys: pytest.CaptureFixture[str], *, apply: bool) -> None:
-    """Both commands fail with a code of the group package; no traceback."""
+    """Both commands and the board program fail with a code of the group package; no traceback."""
     path.write_bytes(content)
     assert run(["verify", str(path)]) in PACKAGE_CODES
     if apply:
-        assert run([str(a) for a in apply_args(path, root)]) in PACKAGE_CODES
+        assert (code := run([str(a) for a in apply_args(path, root)])) in PACKAGE_CODES
+        assert applier_named("otaunpack").run(path, root).returncode == code
     assert "Traceback" not in capsys.readouterr().err
 
 
@@ -72,16 +73,17 @@ def test_bytes_after_the_end(case: tuple[Path, bytes], tmp_path: Path, capsys: p
     path.write_bytes(content + b"\0")
     assert run(["verify", str(path)]) == Code.FORMAT
     assert run([str(a) for a in apply_args(path, root)]) == Code.FORMAT
+    assert applier_named("otaunpack").run(path, root).returncode == Code.FORMAT
     assert state(root) == before
 
 
-def test_damage_on_a_pipe_is_refused(case: tuple[Path, bytes]) -> None:
+def test_damage_on_a_pipe_is_refused(applier: Applier, case: tuple[Path, bytes]) -> None:
     """The same through a process of its own and stdin, at a few places."""
     root, content = case
     before = state(root)
     for position in (0, 9, 40, len(content) // 2, len(content) - 1):
         damaged = content[:position] + bytes([content[position] ^ 0x10]) + content[position + 1 :]
-        done = otastream(*apply_args("-", root), stdin=damaged)
+        done = applier.run("-", root, stdin=damaged)
         assert done.returncode in PACKAGE_CODES
         assert b"Traceback" not in done.stderr
         assert state(root) == before
@@ -96,4 +98,5 @@ def test_what_is_no_package(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)
     assert run(["verify", str(path)]) in PACKAGE_CODES
-    assert run([str(a) for a in apply_args(path, root)]) in PACKAGE_CODES
+    assert (code := run([str(a) for a in apply_args(path, root)])) in PACKAGE_CODES
+    assert applier_named("otaunpack").run(path, root).returncode == code
