@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from bench.measure import differences
-from e2e_support import OTASTREAM, apply_args, board, make_pair, otastream, succeed, write
+from e2e_support import OTASTREAM, Applier, apply_args, board, make_pair, succeed, write
 from otastream.errors import Code
 
 SEEDS = int(os.environ.get("OTASTREAM_KILL_SEEDS", "200"))
@@ -49,33 +49,33 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_scripts_of_a_clean_run(release: Path, tmp_path: Path) -> None:
+def test_scripts_of_a_clean_run(applier: Applier, release: Path, tmp_path: Path) -> None:
     root = board(tmp_path, release / "old")
-    succeed(*apply_args(release / "update.ota", root))
+    applier.succeed(release / "update.ota", root)
     assert (root / "etc/log").read_text() == "begin 0\ninline 0\nend 0\n"
     assert differences(release / "new", root / "config") == []
 
 
-def test_end_script_learns_of_a_failure(release: Path, tmp_path: Path) -> None:
+def test_end_script_learns_of_a_failure(applier: Applier, release: Path, tmp_path: Path) -> None:
     """A begin script that fails stops the update before anything of it; the end script still runs, with status -1."""
     write(release / "failing.sh", b"exit 3\n")
     spec = RELEASE.replace("begin.sh", "failing.sh")
     write(release / "failing.toml", spec.encode())
     succeed("pack", "--spec", release / "failing.toml", "-o", tmp_path / "failing.ota")
     root = board(tmp_path, release / "old")
-    done = otastream(*apply_args(tmp_path / "failing.ota", root))
+    done = applier.run(tmp_path / "failing.ota", root)
     assert done.returncode == Code.BEGIN_SCRIPT
     assert (root / "etc/log").read_text() == "end -1\n"
     assert differences(release / "old", root / "config") == []
 
 
-@pytest.mark.parametrize("shard", range(SHARDS))
-def test_killed_at_any_moment_ends_in_new(release: Path, tmp_path: Path, shard: int) -> None:
+@pytest.mark.parametrize(("program", "shard"), [*(("otastream", n) for n in range(SHARDS)), ("otaunpack", 0)])
+def test_killed_at_any_moment_ends_in_new(release: Path, tmp_path: Path, program: str, shard: int) -> None:
     seeds = SEEDS // SHARDS
     loop = Path(__file__).with_name("kill_loop.py")
     folders = (release / "update.ota", release / "old", release / "new", tmp_path)
     done = subprocess.run(
-        [sys.executable, loop, *folders, str(shard * seeds), str(seeds)],
+        [sys.executable, loop, *folders, str(shard * seeds), str(seeds), program],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
         capture_output=True,
         check=False,
