@@ -33,7 +33,7 @@ def child(package: Path, root: Path, program: str) -> NoReturn:
         os.dup2(null, fd)
     if program != "otastream":
         argv = applier_named(program).argv(package, root)
-        os.execv(argv[0], argv)
+        os.execv(argv[0], [str(word) for word in argv])
     os._exit(run([str(a) for a in apply_args(package, root)]))
 
 
