@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from otastream.keys import Keys, default_folder, load_trusted
 from otastream.native import ExecOptions, Executor, Report, Tick
 from otastream.stages.decompress import decompress
 from otastream.stages.execute import execute
 from otastream.stages.read import Source, available_memory, read, seekable
 from otastream.stages.records import records
-from otastream.stages.verify import Keys, verify
+from otastream.stages.verify import verify
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,8 @@ class ApplyOptions:
 
     root: folder that stands for ``/`` of the board; tmp: writable folder for scripts and built images. dry_run: stop
     after preflight, nothing is written and no script is run. ignore_space: do not compare free space. keys: trusted
-    keys; with at least one, only packages signed by one of them are accepted. tick: called while C is at work, True
+    keys; with at least one, only packages signed by one of them are accepted. None: those that the board itself keeps,
+    beneath the root in etc/otastream/keys. tick: called while C is at work, True
     asks to stop where nothing is half written. progress: called with the counters after each piece.
     """
 
@@ -28,7 +30,7 @@ class ApplyOptions:
     tmp: str
     dry_run: bool = False
     ignore_space: bool = False
-    keys: Keys = field(default_factory=dict)
+    keys: Keys | None = None
     tick: Tick | None = None
     progress: Callable[[Report], None] | None = None
 
@@ -41,12 +43,15 @@ def apply_package(source: Source, options: ApplyOptions) -> Report:
     failure or cut ends in the new state. Errors: any OtaError but CONFIG, CHANGED and OUTPUT.
     """
     memory = available_memory()
+    keys = options.keys
+    if keys is None:
+        keys = load_trusted(default_folder(options.root), required=False)
     if seekable(source):
-        check_package(source, keys=options.keys, memory=memory)
+        check_package(source, keys=keys, memory=memory)
     settings = ExecOptions(dry_run=options.dry_run, ignore_space=options.ignore_space)
     executor = Executor(options.root, options.tmp, options=settings, tick=options.tick)
     with executor, closing(read(source)) as stream:
-        frames = verify(stream, keys=options.keys, memory=memory)
+        frames = verify(stream, keys=keys, memory=memory)
         events = records(decompress(frames))
         for report in execute(events, executor=executor):
             if options.progress is not None:

@@ -112,9 +112,10 @@ def parse_preamble(data: bytes | bytearray) -> Preamble:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """The payload of one frame whose digest was right."""
+    """The payload of one frame whose digest was right. following: digest of the next frame, None: this is the last."""
 
     payload: bytes
+    following: bytes | None = None
 
 
 def frame_head(size: int, following: bytes | None) -> bytes:
@@ -184,7 +185,7 @@ class FrameReader:
         if (self._left != 0) if last else (self._left <= 0):
             raise error(Code.FORMAT, "the frames are not as long as the preamble says", offset=start)
         self._digest = b"" if last else following
-        return Frame(data[FRAME_HEAD:])
+        return Frame(data[FRAME_HEAD:], None if last else following)
 
 
 # ---- order of records (section 5.2) and needs (section 9) ---------------------------------------------------------

@@ -8,12 +8,13 @@ from itertools import chain
 
 from otastream.container import has_payload
 from otastream.errors import Code, OtaError, error
+from otastream.keys import Keys
 from otastream.model import Chunk, EngineId, Event, Head, Preamble, Record
 from otastream.native import Buffer, Decoder, Xxh64
 from otastream.stages.decompress import decompress
 from otastream.stages.read import Source, read
 from otastream.stages.records import records
-from otastream.stages.verify import Keys, verify
+from otastream.stages.verify import verify
 
 
 @dataclass(frozen=True, slots=True)

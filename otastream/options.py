@@ -8,6 +8,7 @@ from typing import Final
 
 from otastream import container
 from otastream.errors import Code, error
+from otastream.keys import Signer, check_signers
 from otastream.model import Codec, EngineId, Preamble
 from otastream.tree import DELTA_MAX
 
@@ -31,7 +32,8 @@ class PackOptions:
 
     codec None: zstd, or what the budget of ``ram`` leaves room for. window_log, frame_log: upper bounds. level: of the
     codec, None: its default. jobs: threads that make deltas. delta_max: larger files are sent full.
-    block_buffer: largest erase block of the boards. created: seconds since 1970 to write into the manifest.
+    block_buffer: largest erase block of the boards. signers: who signs the package. created: seconds since 1970 to
+    write into the manifest.
     """
 
     codec: Codec | None = None
@@ -45,6 +47,7 @@ class PackOptions:
     block_buffer: int = 65536
     owner: bool = False
     xattrs: bool = False
+    signers: tuple[Signer, ...] = ()
     created: int | None = None
     progress: Progress | None = None
 
@@ -71,6 +74,7 @@ def check_options(options: PackOptions) -> None:
         raise error(Code.USAGE, f"engine {options.engine!r}: use one of {', '.join(ENGINES)}")
     if options.jobs < 1:
         raise error(Code.USAGE, "jobs must be at least 1")
+    check_signers(options.signers)
 
 
 def fit(options: PackOptions, *, source: bool) -> Fit:

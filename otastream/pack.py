@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
@@ -13,6 +13,7 @@ from otastream import gather
 from otastream.config import Folder, Release, check_release
 from otastream.container import encode, encode_preamble
 from otastream.errors import Code, error
+from otastream.keys import Signer
 from otastream.model import Block, Codec, EngineId, Event, Manifest, Preamble, Ubi, When
 from otastream.options import ENGINES, Fit, PackOptions, check_options, fit, refit
 from otastream.spool import Steps, Trees
@@ -70,7 +71,7 @@ def pack_release(release: Release, *, output: str, options: PackOptions | None =
     options = options or PackOptions()
     with _planned(release, options) as work:
         events = _events(work, options)
-        _write(events, fit(options, source=work.steps.sources), output, work)
+        _write(events, fit(options, source=work.steps.sources), output, work, options.signers)
     return work.summary
 
 
@@ -80,8 +81,8 @@ def append_release(
     """Add the records of a release to an existing package, which is replaced when all went well.
 
     Codec, window and frame size stay those of the package unless the options say otherwise. A signed package is refused
-    (USAGE) unless drop_signatures. CONFIG: a target is in both, or both have the same kind of script. Other errors:
-    those of packing and of reading a package.
+    (USAGE) unless drop_signatures; the options may have it signed anew. CONFIG: a target is in both, or both have the
+    same kind of script. Other errors: those of packing and of reading a package.
     """
     options = options or PackOptions()
     with closing(read(package)) as pieces:
@@ -97,7 +98,7 @@ def append_release(
         old = records(decompress(chain([preamble], frames)))
         with _planned(release, options) as work:
             events = insert(old, added=_events(work, options), seen=work.steps.claim)
-            _write(events, refit(preamble, options, source=work.steps.sources), package, work)
+            _write(events, refit(preamble, options, source=work.steps.sources), package, work, options.signers)
     return work.summary
 
 
@@ -202,10 +203,16 @@ def _watched(ready: Iterable[Ready], work: _Work, options: PackOptions) -> Itera
         options.report("pack", done, work.manifest.bytes, getattr(item.record, "path", b""))
 
 
-def _write(events: Iterator[Event], made: Fit, output: str, work: _Work) -> None:
+def _write(events: Iterator[Event], made: Fit, output: str, work: _Work, signers: Sequence[Signer]) -> None:
     stream = compress(encode(events), codec=made.codec, window_log=made.window_log, level=made.level)
     preamble = write(
-        stream, output=output, codec=made.codec, window_log=made.window_log, ram=made.ram, frame_log=made.frame_log
+        stream,
+        output=output,
+        codec=made.codec,
+        window_log=made.window_log,
+        ram=made.ram,
+        frame_log=made.frame_log,
+        signers=signers,
     )
     summary = work.summary
     summary.package = len(encode_preamble(preamble)) + preamble.length

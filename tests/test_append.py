@@ -12,6 +12,7 @@ from otastream.config import Folder, Release, Scripts
 from otastream.container import encode, ram
 from otastream.errors import Code, OtaError
 from otastream.inspection import inspect_package, verify_package
+from otastream.keys import Signer
 from otastream.model import Codec
 from otastream.options import PackOptions
 from otastream.pack import append_release, pack_release
@@ -119,7 +120,7 @@ def test_the_same_target_twice_is_refused(tmp_path: Path, releases: tuple[Releas
 
 def test_a_signed_package_is_refused_unless_told(tmp_path: Path, releases: tuple[Release, Release]) -> None:
     package = _pack(tmp_path, releases[0])
-    signers = [(b"k" * 8, lambda _: bytes(64))]
+    signers = [Signer(b"k" * 8, lambda _: bytes(64))]
     stream = compress(encode(records(decompress(verify(read(package))))), codec=Codec.NONE, window_log=0)
     write(stream, output=package, codec=Codec.NONE, window_log=0, ram=1 << 20, signers=signers)
     before = Path(package).read_bytes()

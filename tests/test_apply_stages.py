@@ -27,6 +27,7 @@ from otastream import model as m
 from otastream.container import Frame, encode
 from otastream.errors import Code, OtaError, error
 from otastream.inflate import Fault, InflateError, gunzip, unzstd
+from otastream.keys import Signer
 from otastream.model import Codec, Preamble
 from otastream.stages.compress import compress
 from otastream.stages.decompress import decompress
@@ -247,7 +248,7 @@ def _signer(seed: int) -> tuple[bytes, bytes, Ed25519PrivateKey]:
 def signed(tmp_path: Path) -> bytes:
     """Signed by the keys 1 and 2."""
     path = tmp_path / "signed.ota"
-    signers = [(key_id, key.sign) for key_id, _, key in map(_signer, (1, 2))]
+    signers = [Signer(key_id, key.sign) for key_id, _, key in map(_signer, (1, 2))]
     write([b.stream()], output=str(path), codec=Codec.NONE, window_log=0, ram=1, signers=signers)
     return path.read_bytes()
 

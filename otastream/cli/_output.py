@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 
 from otastream.errors import Code, OtaError
+from otastream.model import Preamble
 
 _HINTS = {
     "caller": "",
@@ -41,6 +42,11 @@ def shown(name: bytes) -> str:
 def portable(name: bytes) -> str:
     """A path for JSON: bytes that are not UTF-8 as lone surrogates, as ``os.fsdecode`` gives them."""
     return os.fsdecode(name)
+
+
+def key_ids(preamble: Preamble) -> str:
+    """Who signed, as the ids of their keys; empty when nobody did."""
+    return ", ".join(key_id.hex() for key_id, _ in preamble.signatures)
 
 
 def size(count: int) -> str:

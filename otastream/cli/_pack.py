@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 import click
 import msgspec
 
-from otastream.cli import _output, _progress
+from otastream.cli import _output, _progress, _sign
 from otastream.config import Folder, Release, Scripts, load_release, parse_size
 from otastream.errors import Code, OtaError, error
 from otastream.model import Codec
@@ -49,6 +49,7 @@ _OPTIONS: Final = (
 
 def options(function: F) -> F:
     """Put all shared options on a command."""
+    function = _sign.options(function)
     for option in reversed(_OPTIONS):
         function = option(function)
     return function
@@ -77,6 +78,9 @@ class Arguments:
     xattrs: bool
     as_json: bool
     progress_mode: str
+    sign_keys: tuple[str, ...]
+    sign_command: str | None
+    sign_public: str | None
 
     def release(self, old: str | None, new: str | None) -> Release:
         """What to pack: the spec, or one folder; options win over the spec."""
@@ -121,6 +125,7 @@ class Arguments:
             block_buffer=_size("--erase-block", self.erase_block) or default.block_buffer,
             owner=self.owner,
             xattrs=self.xattrs,
+            signers=_sign.signers(self.sign_keys, self.sign_command, self.sign_public),
             created=_epoch(),
             progress=show,
         )

@@ -14,6 +14,7 @@ import click
 from otastream.apply import ApplyOptions, apply_package
 from otastream.cli import _output, _progress
 from otastream.errors import Code, error
+from otastream.keys import load_trusted
 from otastream.native import Phase, Report
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -60,10 +61,21 @@ def _signals(stop: _Stop) -> Iterator[None]:
     "--root", default="/", show_default=True, type=click.Path(), help="Folder that stands for / of the board."
 )
 @click.option("-t", "--tmp", type=click.Path(), help="Writable folder for scripts and built images. [default: TMPDIR]")
-@click.option("--dry-run", is_flag=True, help="Check everything that can be checked, write nothing, run no script.")
+@click.option(
+    "-k",
+    "--keys",
+    type=click.Path(),
+    help="Trusted keys, a PEM file or a folder of them: with any, packages without a signature by one of them "
+    "are refused. [default: etc/otastream/keys beneath the root]",
+)
+@click.option(
+    "-n", "--dry-run", is_flag=True, help="Check everything that can be checked, write nothing, run no script."
+)
 @click.option("--ignore-space", is_flag=True, help="Do not compare free space before writing.")
 @_progress.option
-def command(*, package: str, root: str, tmp: str | None, dry_run: bool, ignore_space: bool, progress_mode: str) -> None:
+def command(
+    *, package: str, root: str, tmp: str | None, keys: str | None, dry_run: bool, ignore_space: bool, progress_mode: str
+) -> None:
     """Execute PACKAGE (- is stdin) beneath a root.
 
     Everything that the package expects is checked before anything is written. Running the same package again after a
@@ -74,6 +86,7 @@ def command(*, package: str, root: str, tmp: str | None, dry_run: bool, ignore_s
       otastream apply update.ota --root /mnt/board -t /mnt/board/tmp
       wget -O - http://host/update.ota | otastream apply - -t /tmp
       otastream apply update.ota --root /mnt/board --dry-run
+      otastream apply update.ota -k vendor.pub.pem
     """
     stop = _Stop()
     with _progress.reporter(progress_mode) as progress, _signals(stop):
@@ -87,6 +100,7 @@ def command(*, package: str, root: str, tmp: str | None, dry_run: bool, ignore_s
             tmp=tmp or tempfile.gettempdir(),
             dry_run=dry_run,
             ignore_space=ignore_space,
+            keys=None if keys is None else load_trusted(keys, required=True),
             tick=stop.tick,
             progress=show,
         )

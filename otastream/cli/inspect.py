@@ -77,7 +77,7 @@ _ROW: Final = "{:<13} {:<7} {:>9} {:>9}  {}"
 def _show(preamble: Preamble, entries: Iterator[Entry], totals: _Totals) -> None:
     """A table that is printed as the records come, so that it may have any length."""
     window = f", window {_output.size(1 << preamble.window_log)}" if preamble.window_log else ""
-    keys = ", ".join(key_id.hex() for key_id, _ in preamble.signatures)
+    keys = _output.key_ids(preamble)
     codec = preamble.codec.name.lower()
     click.echo(f"format {preamble.version}, codec {codec}{window}, RAM {_output.size(preamble.ram)}")
     click.echo(f"signed by {keys}" if keys else "not signed")

@@ -22,6 +22,8 @@ _COMMANDS: Final = {
     "apply": "execute a package beneath a root",
     "inspect": "show what is in a package",
     "verify": "check that a package is whole",
+    "sign": "add signatures to a package",
+    "keygen": "make a key to sign packages with",
     "diff": "make a patch from two files",
     "patch": "make the new file from the old one and a patch",
 }

@@ -7,26 +7,50 @@ import json
 import click
 
 from otastream.cli import _describe, _output
-from otastream.inspection import verify_package
+from otastream.inspection import Inspection, verify_package
+from otastream.keys import load_public_files
 
 
 @click.command("verify")
 @click.argument("package")
+@click.option(
+    "--key",
+    "keys",
+    multiple=True,
+    type=click.Path(),
+    metavar="PUB",
+    help="Demand a signature by this public key (PEM file, or a folder of them); repeatable: by one of them.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The result as one JSON object.")
-def command(package: str, as_json: bool) -> None:
+def command(package: str, keys: tuple[str, ...], as_json: bool) -> None:
     """Check PACKAGE (- is stdin) from its first byte to its last, without the old state.
 
     Every digest of the frame chain, every record and its place, the length and syntax of every payload, and the digests
-    of what is sent in full. Exit code 0: the package is whole.
+    of what is sent in full. Exit code 0: the package is whole. Without --key signatures are not checked.
 
     \b
     Examples:
       otastream verify update.ota
+      otastream verify update.ota --key vendor.pub.pem
       cat update.ota | otastream verify - --json
     """
-    inspection = verify_package(package)
+    trusted = load_public_files(keys)
+    inspection = verify_package(package, keys=trusted)
     records = sum(1 for _ in inspection.entries)
     if as_json:
-        click.echo(json.dumps({"ok": True, "records": records} | _describe.preamble_json(inspection.preamble)))
+        shown = {
+            "ok": True,
+            "records": records,
+            "trusted": [key_id.hex() for key_id in _signed(inspection) if key_id in trusted],
+        }
+        click.echo(json.dumps(shown | _describe.preamble_json(inspection.preamble)))
     else:
-        click.echo(f"{package}: whole, {records} records, {_output.size(inspection.preamble.length)}")
+        signed = [
+            f"signed by {name.hex()}{'' if name in trusted else ' (not checked)'}" for name in _signed(inspection)
+        ]
+        size = _output.size(inspection.preamble.length)
+        click.echo(f"{package}: " + ", ".join(["whole", f"{records} records", size, *signed]))
+
+
+def _signed(inspection: Inspection) -> list[bytes]:
+    return [key_id for key_id, _ in inspection.preamble.signatures]

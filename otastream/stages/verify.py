@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from collections.abc import Iterable, Iterator
 
 from otastream.container import Frame, FrameReader, signed_bytes
 from otastream.errors import Code, error
+from otastream.keys import Keys, signed_by
 from otastream.model import Preamble
-
-Keys = Mapping[bytes, bytes]
-"""Trusted keys: key id -> raw Ed25519 public key of 32 bytes. Empty: unsigned packages are accepted."""
 
 
 def verify(
@@ -27,9 +22,7 @@ def verify(
     return _verify(pieces, dict(keys or {}), memory)
 
 
-def _verify(
-    pieces: Iterable[bytes | memoryview], keys: Mapping[bytes, bytes], memory: int | None
-) -> Iterator[Preamble | Frame]:
+def _verify(pieces: Iterable[bytes | memoryview], keys: Keys, memory: int | None) -> Iterator[Preamble | Frame]:
     reader = FrameReader()
     for piece in pieces:
         for item in reader.feed(piece):
@@ -40,7 +33,7 @@ def _verify(
     reader.close()
 
 
-def _check_signatures(preamble: Preamble, keys: Mapping[bytes, bytes]) -> None:
+def _check_signatures(preamble: Preamble, keys: Keys) -> None:
     if not keys:
         return
     if not preamble.signatures:
@@ -49,10 +42,8 @@ def _check_signatures(preamble: Preamble, keys: Mapping[bytes, bytes]) -> None:
     if not known:
         raise error(Code.KEY, ", ".join(key_id.hex() for key_id, _ in preamble.signatures))
     for key_id, signature in known:
-        try:
-            Ed25519PublicKey.from_public_bytes(keys[key_id]).verify(signature, signed_bytes(preamble))
-        except InvalidSignature:
-            raise error(Code.SIGNATURE, key_id.hex()) from None
+        if not signed_by(keys[key_id], signature, signed_bytes(preamble)):
+            raise error(Code.SIGNATURE, key_id.hex())
 
 
 def _check_memory(preamble: Preamble, memory: int | None) -> None:

@@ -8,7 +8,6 @@ memory at a time.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import itertools
 import os
@@ -16,7 +15,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Final
 
 from otastream.container import (
@@ -25,15 +24,15 @@ from otastream.container import (
     FRAME_LOGS,
     HEAD,
     SIGNATURE,
+    Frame,
     encode_preamble,
     frame_head,
-    signed_bytes,
 )
 from otastream.errors import Code, error
+from otastream.keys import Signer, check_signers, sign
 from otastream.model import Codec, Preamble
 
 _COPY: Final = 1 << 16
-Signer = tuple[bytes, Callable[[bytes], bytes]]  # key id; bytes to sign -> Ed25519 signature
 
 
 def write(
@@ -50,23 +49,35 @@ def write(
 
     A regular file appears under its name only when it is complete and synced; after a failure, whatever was there
     before is untouched. Other outputs (stdout, a pipe, a device) are spooled in TMPDIR first. ram: bytes that applying
-    needs (section 7). frame_log: log2 of the frame size in bytes, 10..16. signers: at most 4.
-    Errors: OUTPUT, USAGE, and what the pieces raise.
+    needs (section 7). frame_log: log2 of the frame size in bytes, 10..16. signers: at most 4, all different.
+    Errors: OUTPUT, USAGE, and what the pieces and the signers raise.
     """
     if frame_log not in FRAME_LOGS:
         raise error(Code.USAGE, f"frame log {frame_log}")
+    check_signers(signers)
     base = HEAD + 1 + SIGNATURE * len(signers) + DIGEST
     with _destination(output) as spool:
         length = _spool_frames(pieces, spool, base, 1 << frame_log, output)
         with _output_errors(output):
             first = _chain(spool, base, length, 1 << frame_log)
-            preamble = Preamble(codec, window_log, frame_log, ram, length, first)
-            signed = signed_bytes(preamble)
-            signatures = tuple(sorted((key_id, sign(signed)) for key_id, sign in signers))
-            preamble = dataclasses.replace(preamble, signatures=signatures)
+        preamble = sign(Preamble(codec, window_log, frame_log, ram, length, first), signers)
+        with _output_errors(output):
             spool.seek(0)
             spool.write(encode_preamble(preamble))
     return preamble
+
+
+def copy(frames: Iterable[Frame], *, output: str, preamble: Preamble) -> None:
+    """Write a package whose frames are those of another one: only the preamble is new. output: as for ``write``.
+
+    Errors: OUTPUT, and what the frames raise; then nothing appears.
+    """
+    with _destination(output) as spool:
+        with _output_errors(output):
+            spool.write(encode_preamble(preamble))
+        for frame in frames:
+            with _output_errors(output):
+                spool.write(frame_head(len(frame.payload), frame.following) + frame.payload)
 
 
 def _spool_frames(pieces: Iterable[bytes], spool: IO[bytes], base: int, frame: int, output: str) -> int:
