@@ -26,6 +26,7 @@ _NAMES: Final = [
     *("root", "path", "size", "digest", "mode", "uid", "gid", "engine", "source"),
     *("targets", "old_view", "new_view", "xattrs", "when", "label", "to", "type", "old"),
     *("new", "name", "version", "created", "records", "bytes", "compatible", "links", "needs"),
+    *("mask", "parents"),
 ]
 _KEYS: Final = {name: number for number, name in enumerate(_NAMES, 1)}
 
@@ -34,13 +35,13 @@ _KINDS: Final[dict[str, tuple[str, str]]] = {
     "end": ("", ""),
     "manifest": ("records bytes needs", "name version created"),
     "expect 1": ("type path old new", "root source"),
-    "expect 2": ("type targets size digest", "source"),
+    "expect 2": ("type targets size digest", "source mask"),
     "expect 3": ("type compatible", ""),
     "expect 4": ("type version", ""),
     "script": ("when engine size digest", "label"),
-    "block": ("targets size digest engine", "source old_view new_view label"),
-    "ubi": ("targets size digest engine", "source old_view new_view label"),
-    "file": ("path size digest mode", "root uid gid xattrs engine source old_view new_view links label"),
+    "block": ("targets size digest engine", "source old_view new_view label mask"),
+    "ubi": ("targets size digest engine", "source old_view new_view label mask"),
+    "file": ("path size digest mode", "root uid gid xattrs engine source old_view new_view links label parents"),
     "delete": ("path type", "root label"),
     "dir": ("path mode", "root uid gid xattrs label"),
     "link": ("path type to", "root uid gid label"),
@@ -160,7 +161,7 @@ def _targets(name: str, value: Any) -> tuple[bytes, ...]:
     return nodes  # type: ignore[no-any-return]
 
 
-def _links(name: str, value: Any) -> bool:
+def _flag(name: str, value: Any) -> bool:
     if _int(name, value) != 1:
         raise error(Code.FORMAT, f"field {name} is {value}")
     return True
@@ -259,8 +260,10 @@ _FIELDS: Final[dict[str, _Check]] = {
     "records": _uint((1 << 32) - 1),
     "bytes": _size,
     "compatible": _list(_label(255), 1, 64),
-    "links": _links,
+    "links": _flag,
     "needs": _needs,
+    "mask": _uint((1 << model.TARGETS_MAX) - 1),
+    "parents": _flag,
 }
 
 
@@ -314,6 +317,13 @@ def _payload(fields: Fields, *, nodes: bool) -> Fields:
         raise error(Code.FORMAT, "a source comes with every engine but full, and with no other")
     if source is not None and source.node is not None and not nodes:
         raise error(Code.FORMAT, "the source of a file is a file")
+    return _masked(fields)
+
+
+def _masked(fields: Fields) -> Fields:
+    """The mask names targets that there are."""
+    if fields.get("mask", 0) >> len(fields.get("targets", ())):
+        raise error(Code.FORMAT, "the mask has more bits than there are targets")
     return fields
 
 
@@ -322,7 +332,7 @@ def _expect(fields: Fields) -> Fields:
     if source is not None and source.digest is None:
         raise error(Code.FORMAT, "the source of an expect needs its digest")
     del fields["type"]
-    return fields
+    return _masked(fields)
 
 
 def _expect_tree(fields: Fields) -> Record:

@@ -133,6 +133,7 @@ class ExpectNode:
     size: int
     digest: int
     source: Source | None = None
+    mask: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,12 +160,15 @@ class Script:
 
 @dataclass(frozen=True, slots=True)
 class Block:
+    """mask: bit n says that target n is written; None: all of them."""
+
     targets: tuple[bytes, ...]
     size: int
     digest: int
     engine: EngineId
     source: Source | None = None
     label: str | None = None
+    mask: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +179,7 @@ class Ubi:
     engine: EngineId
     source: Source | None = None
     label: str | None = None
+    mask: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +197,7 @@ class File:
     source: Source | None = None
     single: bool = False  # field links = 1
     label: str | None = None
+    parents: bool = False  # missing folders above are made first
 
 
 @dataclass(frozen=True, slots=True)

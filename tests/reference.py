@@ -164,9 +164,10 @@ class Board:
         def holds(node: bytes, size: int, digest: int | None) -> bool:
             return xxhash.xxh64_intdigest(self._node(node).read_bytes()[:size]) == digest
 
-        if any(self._node(node).stat().st_size < expect.size for node in expect.targets):
+        chosen = _chosen(expect.targets, expect.mask)
+        if any(self._node(node).stat().st_size < expect.size for node in chosen):
             raise error(Code.TOO_SMALL)
-        if expect.source is None or all(holds(node, expect.size, expect.digest) for node in expect.targets):
+        if expect.source is None or all(holds(node, expect.size, expect.digest) for node in chosen):
             return
         if not holds(expect.source.node or expect.targets[0], expect.source.size, expect.source.digest):
             raise error(Code.TARGET)
@@ -190,7 +191,7 @@ class Board:
                 self._link(record)
             case model.Move() as record:
                 self._move(record)
-            case model.Block() as record:
+            case model.Block() | model.Ubi() as record:
                 self._block(record, item.payload)
             case _:
                 raise AssertionError(item.record)
@@ -226,6 +227,8 @@ class Board:
             assert len(old) == source.size
             data = bspatch(old, payload, record.size)
         assert (len(data), xxhash.xxh64_intdigest(data)) == (record.size, record.digest)
+        if record.parents:
+            os.makedirs(os.path.dirname(full), exist_ok=True)
         staged = os.path.join(os.path.dirname(full), model.STAGING_NAME)
         Path(os.fsdecode(staged)).unlink(missing_ok=True)
         Path(os.fsdecode(staged)).write_bytes(data)
@@ -280,9 +283,9 @@ class Board:
             os.rename(source, full)
         self._meta(full, record)
 
-    def _block(self, record: model.Block, payload: bytes) -> None:
+    def _block(self, record: model.Block | model.Ubi, payload: bytes) -> None:
         data = payload
-        for target in record.targets:
+        for target in _chosen(record.targets, record.mask):
             node = self._node(target)
             before = node.read_bytes()
             if xxhash.xxh64_intdigest(before[: record.size]) == record.digest:
@@ -293,6 +296,10 @@ class Board:
                 data = bspatch(old, payload, record.size)
             assert xxhash.xxh64_intdigest(data) == record.digest
             node.write_bytes(data + before[record.size :])
+
+
+def _chosen(targets: tuple[bytes, ...], mask: int | None) -> list[bytes]:
+    return [node for number, node in enumerate(targets) if mask is None or mask >> number & 1]
 
 
 # ---- trees ---------------------------------------------------------------------------------------------------------

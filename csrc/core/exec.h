@@ -126,7 +126,8 @@ int ota_exec_move(struct ota_exec *ex);
 /* exec_node.c */
 int ota_exec_node_begin(struct ota_exec *ex);
 int ota_exec_node_end(struct ota_exec *ex);
-/* The first target that the payload can go to: any that the delta does not read. target_count when there is none. */
+/* The first target that the payload can go to: any that is to be written and that the delta does not read. target_count
+ * when there is none. */
 unsigned ota_exec_free_target(const struct ota_record *r);
 /* 1: the node's first `size` bytes have the digest; 0: not; OTA_E_TOO_SMALL when it cannot hold them. */
 int ota_exec_node_is(struct ota_exec *ex, struct ota_text name, uint64_t size, uint64_t digest);

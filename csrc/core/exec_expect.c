@@ -243,13 +243,15 @@ static int expect_node(struct ota_exec *ex)
     int right = 0;
     int is = 0;
     for (i = 0; i < r->target_count; i++) {
+        if ((r->mask >> i & 1u) == 0)
+            continue;
         ota_exec_target(ex, r->targets[i], (struct ota_text){NULL, 0});
         if ((is = ota_exec_node_is(ex, r->targets[i], r->size, r->digest)) < 0)
             return is;
         right |= is;
     }
     /* One right target is enough: the others are copied from it, whatever a cut has left of them. */
-    if (r->source.type == OTA_SOURCE_NONE || right)
+    if (r->source.type == OTA_SOURCE_NONE || right || r->mask == 0)
         return 0;
     if ((is = ota_exec_image_is(ex, r->size, r->digest)) != 0)
         return is < 0 ? is : 0;

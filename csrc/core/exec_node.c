@@ -127,7 +127,8 @@ static int copy_to(struct ota_exec *ex, unsigned target, int from_node)
     return st != 0 ? st : write_end(ex);
 }
 
-/* Bring all targets that are still wrong to the image in the temporary folder or to a target that is right. */
+/* Bring all targets that are still wrong to the image in the temporary folder or to a target that is right. A target
+ * that the mask leaves out is no source either: nobody has looked at it. */
 static int copy_all(struct ota_exec *ex, int from_image)
 {
     unsigned good = 0;
@@ -135,7 +136,7 @@ static int copy_all(struct ota_exec *ex, int from_image)
     int st;
     if (ex->wrong == 0)
         return 0;
-    while (!from_image && (ex->wrong >> good & 1u) != 0)
+    while (!from_image && ((ex->rec.mask & ~ex->wrong) >> good & 1u) == 0)
         good++;
     if (from_image)
         st = ex->port.image_open(ex->port.ctx, OTA_SLOT_COPY, ex->rec.digest, ex->rec.size);
@@ -159,12 +160,14 @@ static int copy_all(struct ota_exec *ex, int from_image)
 unsigned ota_exec_free_target(const struct ota_record *r)
 {
     struct ota_text source = r->source.type == OTA_SOURCE_SELF ? r->targets[0] : r->source.node;
+    int on_node = r->source.type == OTA_SOURCE_SELF || r->source.type == OTA_SOURCE_NODE;
     unsigned i;
-    if (r->source.type != OTA_SOURCE_SELF && r->source.type != OTA_SOURCE_NODE)
-        return 0;
-    for (i = 0; i < r->target_count; i++)
-        if (r->targets[i].len != source.len || memcmp(r->targets[i].p, source.p, source.len) != 0)
+    for (i = 0; i < r->target_count; i++) {
+        if ((r->mask >> i & 1u) == 0)
+            continue;
+        if (!on_node || r->targets[i].len != source.len || memcmp(r->targets[i].p, source.p, source.len) != 0)
             break;
+    }
     return i;
 }
 
@@ -177,6 +180,8 @@ int ota_exec_node_begin(struct ota_exec *ex)
 
     ex->wrong = 0;
     for (i = 0; i < r->target_count; i++) {
+        if ((r->mask >> i & 1u) == 0)
+            continue;
         ota_exec_target(ex, r->targets[i], no_name);
         if ((is = ota_exec_node_is(ex, r->targets[i], r->size, r->digest)) < 0)
             return is;
@@ -185,9 +190,9 @@ int ota_exec_node_begin(struct ota_exec *ex)
     ex->sink = OTA_SINK_SKIP;
     if (ex->wrong == 0) {
         ex->report.skipped++;
-        return first == r->target_count ? ex->port.image_remove(ex->port.ctx, r->digest) : 0;
+        return r->mask != 0 && first == r->target_count ? ex->port.image_remove(ex->port.ctx, r->digest) : 0;
     }
-    if (ex->wrong != (1u << r->target_count) - 1u)
+    if (ex->wrong != r->mask)
         return copy_all(ex, 0);
     if (first < r->target_count) {
         ex->sink = is_ubi(ex) ? OTA_SINK_UBI : OTA_SINK_FLASH;

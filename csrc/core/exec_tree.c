@@ -27,6 +27,27 @@ static int set_meta(struct ota_exec *ex, const struct ota_path *p)
     return ota_exec_wrote(ex, ex->port.set_meta(ex->port.ctx, p, &m), 0);
 }
 
+/* Make the folders above a path that are missing, from the top. Folders that are there are left as they are. */
+static int make_parents(struct ota_exec *ex, const struct ota_path *p)
+{
+    struct ota_path up = *p;
+    struct ota_meta m;
+    struct ota_stat st;
+    int s = 0;
+    memset(&m, 0, sizeof m);
+    m.set = OTA_META_MODE;
+    m.mode = 0755;
+    for (up.path_len = 0; s == 0 && up.path_len < p->path_len; up.path_len++) {
+        if (p->path[up.path_len] != '/')
+            continue;
+        if ((s = ex->port.stat(ex->port.ctx, &up, &st)) == 0 && st.type == OTA_ABSENT)
+            s = ota_exec_wrote(ex, ex->port.make_dir(ex->port.ctx, &up, &m), 0);
+        else if (s == 0 && st.type != OTA_DIR)
+            s = ota_exec_fail(ex, ERR(TARGET), "something that is no folder is in the way");
+    }
+    return s;
+}
+
 int ota_exec_file_begin(struct ota_exec *ex)
 {
     const struct ota_record *r = &ex->rec;
@@ -54,6 +75,8 @@ int ota_exec_file_begin(struct ota_exec *ex)
                              "its content is not the expected one");
     if (st.type == OTA_DIR)
         return ota_exec_fail(ex, ERR(TARGET), "a folder is in the way of a file");
+    if ((r->has & 1u << OTA_KEY_PARENTS) != 0 && (is = make_parents(ex, &p)) != 0)
+        return is;
     ex->sink = OTA_SINK_STAGE;
     return ex->port.stage_begin(ex->port.ctx, &p, r->size);
 }

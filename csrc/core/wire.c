@@ -489,7 +489,11 @@ static int get_field(struct ota_cbor *c, uint64_t key, struct ota_record *rec, c
     case OTA_KEY_COMPATIBLE:
         return get_compatible(c, rec);
     case OTA_KEY_LINKS:
+    case OTA_KEY_PARENTS:
         return get_uint(c, 1, &number) != 0 || number != 1 ? ERR(FORMAT) : 0;
+    case OTA_KEY_MASK: /* stands behind the targets, since keys rise */
+        st = get_u32(c, (1u << OTA_TARGETS_MAX) - 1u, &rec->mask);
+        return st != 0 ? st : rec->mask >> rec->target_count != 0 ? ERR(FORMAT) : 0;
     default:
         return get_needs(c, rec, detail, cap);
     }
@@ -508,12 +512,13 @@ static const struct kind_rule kind_rules[OTA_KINDS] = {
     {"end", 0, 0},
     {"manifest", K(RECORDS) | K(BYTES) | K(NEEDS), K(NAME) | K(VERSION) | K(CREATED)},
     {"expect", K(TYPE),
-     K(ROOT) | K(PATH) | K(OLD) | K(NEW) | K(SOURCE) | K(TARGETS) | K(SIZE) | K(DIGEST) | K(COMPATIBLE) | K(VERSION)},
+     K(ROOT) | K(PATH) | K(OLD) | K(NEW) | K(SOURCE) | K(TARGETS) | K(SIZE) | K(DIGEST) | K(COMPATIBLE) | K(VERSION) |
+         K(MASK)},
     {"script", K(WHEN) | K(ENGINE) | K(SIZE) | K(DIGEST), K(LABEL)},
-    {"block", K(TARGETS) | K(SIZE) | K(DIGEST) | K(ENGINE), K(SOURCE) | K(OLD_VIEW) | K(NEW_VIEW) | K(LABEL)},
-    {"ubi", K(TARGETS) | K(SIZE) | K(DIGEST) | K(ENGINE), K(SOURCE) | K(OLD_VIEW) | K(NEW_VIEW) | K(LABEL)},
+    {"block", K(TARGETS) | K(SIZE) | K(DIGEST) | K(ENGINE), K(SOURCE) | K(OLD_VIEW) | K(NEW_VIEW) | K(LABEL) | K(MASK)},
+    {"ubi", K(TARGETS) | K(SIZE) | K(DIGEST) | K(ENGINE), K(SOURCE) | K(OLD_VIEW) | K(NEW_VIEW) | K(LABEL) | K(MASK)},
     {"file", K(PATH) | K(SIZE) | K(DIGEST) | K(MODE),
-     K(ROOT) | META | K(ENGINE) | K(SOURCE) | K(OLD_VIEW) | K(NEW_VIEW) | K(LINKS) | K(LABEL)},
+     K(ROOT) | META | K(ENGINE) | K(SOURCE) | K(OLD_VIEW) | K(NEW_VIEW) | K(LINKS) | K(LABEL) | K(PARENTS)},
     {"delete", K(PATH) | K(TYPE), K(ROOT) | K(LABEL)},
     {"dir", K(PATH) | K(MODE), K(ROOT) | META | K(LABEL)},
     {"link", K(PATH) | K(TYPE) | K(TO), K(ROOT) | K(UID) | K(GID) | K(LABEL)},
@@ -523,7 +528,7 @@ static const struct kind_rule kind_rules[OTA_KINDS] = {
 static const struct kind_rule expect_rules[5] = {
     {"", 0, 0},
     {"tree", K(TYPE) | K(PATH) | K(OLD) | K(NEW), K(ROOT) | K(SOURCE)},
-    {"node", K(TYPE) | K(TARGETS) | K(SIZE) | K(DIGEST), K(SOURCE)},
+    {"node", K(TYPE) | K(TARGETS) | K(SIZE) | K(DIGEST), K(SOURCE) | K(MASK)},
     {"board", K(TYPE) | K(COMPATIBLE), 0},
     {"version", K(TYPE) | K(VERSION), 0},
 };
@@ -598,6 +603,8 @@ static int parse_fields(struct ota_cbor *c, struct ota_record *rec, char *detail
     }
     if (st != 0)
         return st;
+    if (!(rec->has & K(MASK)))
+        rec->mask = (1u << rec->target_count) - 1u;
     ota_put_text(detail, cap, rule->name);
     if (c->p != c->end || (rec->has & rule->must) != rule->must)
         return ERR(FORMAT);

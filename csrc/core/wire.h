@@ -48,7 +48,9 @@ enum ota_key {
     OTA_KEY_COMPATIBLE = 25,
     OTA_KEY_LINKS = 26,
     OTA_KEY_NEEDS = 27,
-    OTA_KEYS = 28,
+    OTA_KEY_MASK = 28,
+    OTA_KEY_PARENTS = 29,
+    OTA_KEYS = 30,
 };
 
 enum ota_expect_type { OTA_EXPECT_TREE = 1, OTA_EXPECT_NODE = 2, OTA_EXPECT_BOARD = 3, OTA_EXPECT_VERSION = 4 };
@@ -104,6 +106,7 @@ struct ota_record {
     struct ota_record_source source;
     struct ota_text targets[OTA_TARGETS_MAX];
     unsigned target_count;
+    uint32_t mask;         /* bit n: target n is to be written; all targets where the package does not say */
     const uint8_t *xattrs; /* encoded array */
     size_t xattrs_len;
     unsigned when;

@@ -257,7 +257,12 @@ def _unsupported() -> Iterator[tuple[str, bytes]]:
     payload = _TEXT
     yield "kind-11", b.record(11, {})
     yield "kind-huge", b.record(2**64 - 1, {})
-    yield "field-28", b.record(b.DIR, _PATH | {b.MODE: 0, 28: 0})
+    yield "field-30", b.record(b.DIR, _PATH | {b.MODE: 0, 30: 0})
+    yield "field-mask-in-file", b.record(b.FILE, _FILE | {b.MASK: 0}, payload)
+    yield "field-mask-in-tree", b.record(
+        b.EXPECT, {b.TYPE: 1, b.PATH: b"a", b.OLD: [0], b.NEW: [4], b.MASK: 0}
+    )
+    yield "field-parents-in-dir", b.record(b.DIR, _PATH | {b.MODE: 0, b.PARENTS: 1})
     yield "field-0", b.record(b.DIR, _PATH | {b.MODE: 0, 0: 0})
     yield "field-huge", b.record(b.DIR, _PATH | {b.MODE: 0, 2**64 - 1: 0})
     yield "field-of-other-kind", b.record(b.DIR, _PATH | {b.MODE: 0, b.SIZE: 0})
@@ -324,6 +329,8 @@ def _types() -> Iterator[tuple[str, bytes]]:
         "label-bytes": {b.LABEL: b"x"},
         "links-0": {b.LINKS: 0},
         "links-2": {b.LINKS: 2},
+        "parents-0": {b.PARENTS: 0},
+        "parents-2": {b.PARENTS: 2},
         "source-without-engine": {b.SOURCE: {b.SIZE: 1}},
         "root-text": {b.ROOT: "/"},
     }
@@ -353,6 +360,11 @@ def _types() -> Iterator[tuple[str, bytes]]:
         "bytes": b"/dev/a",
     }.items():
         yield f"targets-{name}", b.record(b.BLOCK, _FULL | {b.TARGETS: nodes}, _TEXT)
+    masks: dict[str, Any] = {"beyond-targets": 2, "above": 256, "huge": 2**64 - 1, "bytes": b"\1"}
+    for name, mask in masks.items():
+        yield f"mask-{name}", b.record(b.BLOCK, _NODE | _FULL | {b.MASK: mask}, _TEXT)
+    node = {b.TYPE: 2, b.SIZE: 1, b.DIGEST: 1, b.MASK: 2}
+    yield "mask-of-expect-beyond-targets", b.record(b.EXPECT, _NODE | node)
     two = {b.SIZE: 1, b.TARGETS: [b"/dev/a", b"/dev/b"]}
     yield "block-source-two-nodes", b.record(b.BLOCK, _NODE | _FULL | {b.ENGINE: 1, b.SOURCE: two}, b"")
     for name, state in {

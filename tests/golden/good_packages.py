@@ -41,6 +41,9 @@ def _expects() -> Mapping[str, bytes]:
         "expect-node": b.record(b.EXPECT, node),
         "expect-node-source": b.record(b.EXPECT, node | {b.SOURCE: _NODE_SOURCE}),
         "expect-node-self": b.record(b.EXPECT, node | {b.SOURCE: _SELF_KNOWN}),
+        "expect-node-mask": b.record(
+            b.EXPECT, node | {b.TARGETS: [b"/dev/mtd4", b"/dev/mtd5"], b.MASK: 2, b.SOURCE: _NODE_SOURCE}
+        ),
         "expect-board": b.record(b.EXPECT, {b.TYPE: 3, b.COMPATIBLE: ["acme,ipc-4", "größe"]}),
         "expect-version": b.record(b.EXPECT, {b.TYPE: 4, b.VERSION: "1.0rc1"}),
     }
@@ -60,12 +63,17 @@ def _kinds() -> Mapping[str, bytes]:
         "block": b.record(b.BLOCK, nodes | _FULL | {b.LABEL: "root file system"}, _TEXT),
         "block-delta": b.record(b.BLOCK, nodes | _DELTA_FIELDS | {b.SOURCE: _NODE_SOURCE}, _DELTA),
         "block-delta-self": b.record(b.BLOCK, nodes | delta, _DELTA),
+        "block-mask": b.record(b.BLOCK, nodes | _FULL | {b.MASK: 3}, _TEXT)
+        + b.record(b.BLOCK, nodes | _DELTA_FIELDS | {b.SOURCE: _SELF, b.MASK: 2}, _DELTA)
+        + b.record(b.BLOCK, nodes | _FULL | {b.MASK: 0}, _TEXT),
+        "ubi-mask": b.record(b.UBI, {b.TARGETS: [b"/dev/ubi0_0", b"/dev/ubi0_1"], b.MASK: 1} | _FULL, _TEXT),
         "ubi": b.record(b.UBI, {b.TARGETS: [b"/dev/ubi0_1"]} | _FULL, _TEXT),
         "ubi-delta": b.record(b.UBI, {b.TARGETS: [b"/dev/ubi0_1"]} | _DELTA_FIELDS | {b.SOURCE: _FILE_SOURCE}, _DELTA),
         "file": b.record(b.FILE, path | _FULL | {b.MODE: 0o644}, _TEXT),
         "file-fields": b.record(
             b.FILE, path | _FULL | meta | {b.ROOT: b"/config", b.LINKS: 1, b.LABEL: "x" * 512}, _TEXT
         ),
+        "file-parents": b.record(b.FILE, path | _FULL | {b.MODE: 0o644, b.PARENTS: 1}, _TEXT),
         "file-empty": b.record(b.FILE, path | b.content(b"") | {b.MODE: 0}, b""),
         "file-meta": b.record(b.FILE, path | _META | meta),
         "file-delta": b.record(b.FILE, path | delta | {b.MODE: 0o644}, _DELTA),
