@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 from bench.measure import measure
@@ -39,3 +40,13 @@ def test_ten_thousand_files_in_one_folder(tmp_path: Path) -> None:
         peaks[count] = measure(command).rss
         assert package.stat().st_size > count
     assert peaks[10_000] - peaks[100] < _MARGIN, peaks
+
+
+def test_the_compressor_takes_what_its_window_needs(tmp_path: Path) -> None:
+    for side in ("old", "new"):
+        (tmp_path / side).mkdir()
+    content = random.Random(1).randbytes(8 << 20)  # more than the window: every table would be in use
+    (tmp_path / "new" / "file").write_bytes(content)
+    command = [*OTASTREAM, "pack", tmp_path / "old", tmp_path / "new", "--dest", "/config", "-o"]
+    base = measure([*command, tmp_path / "none.ota", "--codec", "none"]).rss
+    assert measure([*command, tmp_path / "zstd.ota"]).rss - base < _MARGIN * 2

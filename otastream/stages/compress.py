@@ -53,7 +53,16 @@ def _zstd(window_log: int, level: int | None) -> _Compressor:
     level = ZSTD_LEVEL if level is None else level
     if level not in range(1, zstandard.MAX_COMPRESSION_LEVEL + 1):
         raise error(Code.USAGE, f"level {level} for codec zstd")
+    usual = zstandard.ZstdCompressionParameters.from_level(level)
     params = zstandard.ZstdCompressionParameters.from_level(
-        level, window_log=window_log, write_content_size=False, write_checksum=False, write_dict_id=False
+        level,
+        window_log=window_log,
+        # The tables of a level are made for its own window: at level 19 80 MiB for one of 8 MiB. A smaller window has
+        # no use for so many entries (a binary tree has two a position); at the default the bytes stay the same.
+        hash_log=min(usual.hash_log, window_log + 1),
+        chain_log=min(usual.chain_log, window_log + 1),
+        write_content_size=False,
+        write_checksum=False,
+        write_dict_id=False,
     )
     return zstandard.ZstdCompressor(compression_params=params).compressobj()
