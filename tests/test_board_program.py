@@ -220,6 +220,19 @@ def test_trusted_keys_decide(plain: Board) -> None:
     assert verdict(package) == "SIGNATURE"
 
 
+def test_the_board_keeps_its_own_keys(plain: Board) -> None:
+    keys = plain.root / "etc/otastream/keys"
+    keys.mkdir(parents=True)
+    unsigned = GOLDEN / "good/empty-none.ota"
+    assert code(plain.run(unsigned)) == ""
+    (keys / "vendor.pem").write_bytes(_pem(1))
+    assert code(plain.run(unsigned)) == "UNSIGNED"
+    assert code(plain.run(GOLDEN / "good/signatures-4.ota")) == ""
+    shutil.rmtree(keys)
+    keys.symlink_to("nowhere")
+    assert code(plain.run(unsigned)) == "CONFIG"
+
+
 @pytest.mark.parametrize(
     "text", [b"", b"junk", b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", b"\0" * 9]
 )

@@ -252,6 +252,19 @@ static int pass(struct board *b, int check_only, int dry_run)
 /* ---- the update ---------------------------------------------------------------------------------------------------
  */
 
+/* The keys that were named, which must be there, or those that the board itself keeps. */
+static int load_keys(struct board *b)
+{
+    char path[OTA_PATH_MAX];
+    if (b->options.keys != NULL) {
+        return board_keys_load(&b->keys, b->options.keys, 1, &b->why);
+    }
+    if (snprintf(path, sizeof(path), "%s" BOARD_KEYS, b->options.root) >= (int)sizeof(path)) {
+        return board_fail(&b->why, OTA_E_USAGE, 0, "the name of the root is too long");
+    }
+    return board_keys_load(&b->keys, path, 0, &b->why);
+}
+
 /* A run that changes nothing does not speak about the update. */
 static int keeps_status(const struct board *b)
 {
@@ -263,8 +276,7 @@ static int update(struct board *b)
     int r;
     board_signals_install();
     board_oom_shield();
-    if ((r = board_watchdog_open(b->options.watchdog, &b->why)) != 0 ||
-        (r = board_keys_load(&b->keys, b->options.keys, b->options.keys_given, &b->why)) != 0) {
+    if ((r = board_watchdog_open(b->options.watchdog, &b->why)) != 0 || (r = load_keys(b)) != 0) {
         return r;
     }
     if (keeps_status(b) && (r = board_status_write(b->options.status, BOARD_NOT_STARTED, NULL, 0, &b->why)) != 0) {

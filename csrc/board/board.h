@@ -33,7 +33,7 @@
 #include "otastream_posix.h"
 
 #define BOARD_PROGRAM "otaunpack"
-#define BOARD_KEYS "/etc/otastream/keys"
+#define BOARD_KEYS "/etc/otastream/keys" /* beneath the root */
 #define BOARD_TMP "/tmp"
 
 /* ---- failures: a status of the core with what exactly went wrong ------------------------------------------------ */
@@ -85,8 +85,7 @@ struct board_options {
     int raw;             /* -r: an outer layer of compression is not looked for */
     const char *root;
     const char *tmp;
-    const char *keys;
-    int keys_given;
+    const char *keys; /* NULL: BOARD_KEYS; trust belongs to the board that is updated */
     int dry_run;
     int verify; /* only read the package */
     int ignore_space;

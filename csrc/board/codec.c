@@ -10,8 +10,8 @@
 #include <zlib.h>
 #include <zstd.h>
 
-#define ZLIB_STATE 12288u /* zlib 1.2 and 1.3 take 7 to 10 KiB beside the window; docs/SPEC.md section 7 counts this   \
-                           */
+/* What zlib takes beside the window: 1.2 and 1.3 want 7 to 10 KiB. docs/SPEC.md section 7 counts this. */
+#define ZLIB_STATE 12288u
 
 size_t board_codec_size(enum board_codec_kind kind, uint64_t window)
 {

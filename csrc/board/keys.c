@@ -118,10 +118,12 @@ int board_keys_load(struct board_keys *k, const char *path, int required, struct
     int dir;
     memset(k, 0, sizeof(*k));
     if (stat(path, &st) != 0) {
-        if (!required && (errno == ENOENT || errno == ENOTDIR)) {
+        int e = errno;
+        /* a link that leads nowhere is not "no keys": the keys are somewhere else */
+        if (!required && (e == ENOTDIR || (e == ENOENT && lstat(path, &st) != 0))) {
             return 0;
         }
-        return board_fail(why, OTA_E_CONFIG, errno, "keys %s", path);
+        return board_fail(why, OTA_E_CONFIG, e, "keys %s", path);
     }
     if (!S_ISDIR(st.st_mode)) {
         return load_file(k, AT_FDCWD, "", path, why);

@@ -75,7 +75,6 @@ static int take(struct board_options *o, int option)
         return 0;
     case 'k':
         o->keys = optarg;
-        o->keys_given = 1;
         return 0;
     case 'n':
         o->dry_run = 1;
@@ -117,7 +116,6 @@ int board_options_parse(struct board_options *o, int argc, char **argv)
     memset(o, 0, sizeof(*o));
     o->root = "/";
     o->tmp = BOARD_TMP;
-    o->keys = BOARD_KEYS;
     opterr = 0; /* our own words, in the form of every other error */
     while ((option = getopt_long(argc, argv, "x:r:t:k:nh", long_options, NULL)) != -1) {
         if (take(o, option) != 0) {
@@ -148,8 +146,9 @@ void board_help(void)
         "  -x FILE               the package, also gzip or zstd compressed from outside; -: stdin\n"
         "  -r FILE               the same, but refuse outer compression\n"
         "  -t, --tmp DIR         writable folder for scripts and built images [" BOARD_TMP "]\n"
-        "  -k, --keys PATH       trusted keys, a PEM file or a folder of them [" BOARD_KEYS "];\n"
-        "                        with any key, packages without a signature by one of them are refused\n"
+        "  -k, --keys PATH       trusted keys, a PEM file or a folder of them [" BOARD_KEYS "\n"
+        "                        beneath the root]; with any key, packages without a signature by one of them\n"
+        "                        are refused\n"
         "  -n, --dry-run         check everything that can be checked, write nothing, run no script\n"
         "      --verify          read the whole package and check it; look at no target\n"
         "      --ignore-space    do not compare free space before writing\n"

@@ -90,7 +90,6 @@ static int apply(const uint8_t *package, size_t len, const char *keys)
     o.root = root;
     o.tmp = tmp;
     o.keys = key;
-    o.keys_given = 1;
     o.progress = BOARD_PROGRESS_NONE;
     o.quiet = 1;
     return board_apply(&o);

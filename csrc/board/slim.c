@@ -1,5 +1,6 @@
-/* slim.c - what of the libraries stays out of the static program, a third of its size. Each name below is one that a library
- * calls on a path that this program never takes; defined here, the linker does not fetch the part that it belongs to.
+/* slim.c - what of the libraries stays out of the static program, a third of its size. Each name below is one that a
+ * library calls on a path that this program never takes; defined here, the linker does not fetch the part that it
+ * belongs to.
  *
  * libzstd: decoders of the formats before 1.0. codec.c checks the frame header first and refuses all but the present
  * format. Besides, they allocate.
