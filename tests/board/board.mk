@@ -5,7 +5,7 @@ BOARD_JOBS ?= $(shell nproc)
 .PHONY: test-board
 test-board: build ## the board program on an emulated ARM board; ARGS="-k name" narrows it
 	@command -v qemu-system-arm arm-linux-gnueabihf-gcc mksquashfs mkfs.ubifs >/dev/null || scripts/apt.sh board
-	@began=$$(date +%s); $(PY) -m pytest tests/board -n $(BOARD_JOBS) --dist worksteal --durations=0 -rP $(ARGS); \
+	@began=$$(date +%s); $(PY) -m pytest tests/board -n $(BOARD_JOBS) --dist worksteal --durations=0 -rsP $(ARGS); \
 		code=$$?; echo "board tests: $$(($$(date +%s) - began)) s"; exit $$code
 
 .PHONY: test-board-full

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from board import provide
-from board.rig import FULL, Bench
 from board.releases import Workshop
+from board.rig import FULL, Bench
 
 LOGS = provide.TREE / "build/board-tests"
 

@@ -1,8 +1,8 @@
 """Debian's ARM kernel in a form that the emulator starts fast.
 
 A zImage unpacks itself, on the emulated processor. Here the host does that, and the kernel goes into an uncompressed
-uImage (U-Boot's legacy image: include/image.h there), which the emulator puts where its head says. Debian's multi-platform
-kernel is linked to run at 0x208000 from the start of RAM.
+uImage (U-Boot's legacy image: include/image.h there), which the emulator puts where its head says. Debian's
+multi-platform kernel is linked to run at 0x208000 from the start of RAM.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Run a job on an emulated board, and cut its power.
 
-A job is a shell script with its files; they are put behind the initramfs as a second archive, so no disk and no
-root are needed to bring them in. The board is over when its script is (its exit status comes over the serial line), when
-the power is cut (SIGKILL: what the emulator has not written by then is lost), or when it takes too long.
+A job is a shell script with its files; they are put behind the initramfs as a second archive, so no disk and no root
+are needed to bring them in. The board is over when its script is (its exit status comes over the serial line), when the
+power is cut (SIGKILL: what the emulator has not written by then is lost), or when it takes too long.
 """
 
 from __future__ import annotations
@@ -157,9 +157,7 @@ def _serial(process: subprocess.Popen[bytes], deadline: float) -> Iterator[str]:
             yield line.decode(errors="replace").rstrip("\r")
 
 
-def run(
-    kit: Kit, machine: Machine, job: Job, *, log: Path, cut: Cut | None = None, timeout: float = TIMEOUT
-) -> Result:
+def run(kit: Kit, machine: Machine, job: Job, *, log: Path, cut: Cut | None = None, timeout: float = TIMEOUT) -> Result:
     """Start the board, run the job, wait for its end. log: gets the console, appended. AssertionError: no end."""
     began = time.monotonic()
     lines: list[str] = []

@@ -90,7 +90,7 @@ class Nand:
 def ext4(path: Path, folder: Path, *, mib: int) -> Path:
     """An ext4 disk with the content of a folder; its owner is root."""
     path.unlink(missing_ok=True)
-    command = ["mke2fs", "-q", "-t", "ext4", "-E", "root_owner=0:0", "-d", folder, path, f"{mib}M"]
+    command: list[str | Path] = ["mke2fs", "-q", "-t", "ext4", "-E", "root_owner=0:0", "-d", folder, path, f"{mib}M"]
     subprocess.run(command, check=True, capture_output=True)
     return path
 
@@ -98,7 +98,18 @@ def ext4(path: Path, folder: Path, *, mib: int) -> Path:
 def squashfs(path: Path, folder: Path) -> Path:
     """A gzip squashfs, root's, the same bytes each time."""
     path.unlink(missing_ok=True)
-    command = ["mksquashfs", folder, path, "-comp", "gzip", "-all-root", "-all-time", "0", "-mkfs-time", "0"]
+    command: list[str | Path] = [
+        "mksquashfs",
+        folder,
+        path,
+        "-comp",
+        "gzip",
+        "-all-root",
+        "-all-time",
+        "0",
+        "-mkfs-time",
+        "0",
+    ]
     subprocess.run([*command, "-no-progress", "-quiet"], check=True, capture_output=True)
     return path
 
@@ -106,6 +117,6 @@ def squashfs(path: Path, folder: Path) -> Path:
 def ubifs(path: Path, folder: Path, *, block: int, blocks: int, page: int = 2048) -> Path:
     """A ubifs for a volume of so many logical erase blocks of `block` bytes."""
     path.unlink(missing_ok=True)
-    geometry = ["-m", str(page), "-e", str(block), "-c", str(blocks)]
-    subprocess.run(["mkfs.ubifs", *geometry, "-x", "lzo", "-U", "-r", folder, "-o", path], check=True, capture_output=True)
+    command: list[str | Path] = ["mkfs.ubifs", "-m", str(page), "-e", str(block), "-c", str(blocks), "-x", "lzo", "-U"]
+    subprocess.run([*command, "-r", folder, "-o", path], check=True, capture_output=True)
     return path

@@ -54,6 +54,10 @@ class NotHereError(Exception):
     """The board cannot be emulated on this machine; the text says why and what helps."""
 
 
+class FailedError(Exception):
+    """A program that is part of this failed: the tests cannot say anything, which is not the same as being skipped."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kit:
     """What a machine is started from; all are files beneath .cache/board or build."""
@@ -77,7 +81,7 @@ def run(*args: str | Path, cwd: Path | None = None) -> str:
     done = subprocess.run(args, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, cwd=cwd)
     if done.returncode != 0:
         tail = "\n".join((done.stderr or done.stdout).strip().splitlines()[-8:])
-        raise NotHereError(f"{' '.join(map(str, args))}\n{tail}")
+        raise FailedError(f"{' '.join(map(str, args))}\n{tail}")
     return done.stdout
 
 
@@ -93,7 +97,10 @@ def _locked() -> Iterator[None]:
 
 
 def _debroot(*args: str | Path) -> str:
-    return run(sys.executable, TREE / "scripts/debroot.py", *args).strip()
+    try:
+        return run(sys.executable, TREE / "scripts/debroot.py", *args).strip()
+    except FailedError as exc:
+        raise NotHereError(f"no packages of the board: {exc}") from exc
 
 
 def _fetched(folder: str, arch: str, packages: Callable[[], Sequence[str]]) -> Path:
@@ -246,7 +253,7 @@ def _headers(src: Path, tools: Path, release: str, out: Path) -> Path:
 
 
 def provide() -> Kit:
-    """Fetch, build, or find it there. NotHereError: this machine lacks something."""
+    """Fetch, build, or find it there. NotHereError: this machine lacks something. FailedError: a build failed."""
     absent = [tool for tool in HOST_TOOLS if not shutil.which(tool, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")]
     if absent:
         raise NotHereError(f"not installed: {', '.join(absent)} (scripts/apt.sh board)")
@@ -264,7 +271,7 @@ def provide() -> Kit:
         pnand, why = None, ""
         try:
             pnand = _pnand(_release(root))
-        except NotHereError as exc:
+        except (NotHereError, FailedError) as exc:
             why = f"the module pnand.ko cannot be built: {exc}"
         return Kit(virt, ast, dtb, base, program, bound, pnand, why)
 

@@ -44,11 +44,9 @@ class Bench:
         assert result.code is None, self._console(result)
         return result
 
-    def survive(self, board: Machine, job: Job, *, at: Iterable[int] = CUTS) -> Result:
+    def survive(self, board: Machine, job: Job, *, at: Iterable[int] = CUTS) -> list[Result]:
         """Cut the update of this job, boot, run it again, cut it later, and so on; in the end let it finish."""
-        for percent in at:
-            self.cut(board, job, progress_from(percent))
-        return self.succeed(board, job)
+        return [*[self.cut(board, job, progress_from(percent)) for percent in at], self.succeed(board, job)]
 
     def _console(self, result: Result) -> str:
         how = "power cut" if result.code is None else f"exit {result.code}"

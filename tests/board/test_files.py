@@ -8,8 +8,8 @@ import pytest
 
 from board import media
 from board.machine import Job, Virt, text_seen
-from board.releases import Workshop, folder_pair, package, tree
-from board.rig import FULL, Bench
+from board.releases import folder_pair, package, tree
+from board.rig import CUTS, FULL, Bench
 from otastream.config import Folder
 from otastream.errors import Code
 
@@ -58,8 +58,8 @@ def test_a_folder_on_ext4_that_is_cut(bench: Bench, tmp_path: Path) -> None:
         {"p.ota": made, "tree": tree(new)},
         ("disk", "ext4"),
     )
-    result = bench.survive(Virt([disk]), job)
-    assert result.find("@@STATE") == ["state=writing"]
+    states = [state for result in bench.survive(Virt([disk]), job) for state in result.find("@@STATE")]
+    assert states == ["", *["state=writing"] * len(CUTS)]
 
 
 def test_scripts_learn_of_failures(bench: Bench, tmp_path: Path) -> None:
@@ -177,7 +177,8 @@ def test_a_cut_in_the_begin_script(bench: Bench, tmp_path: Path) -> None:
     old_tree = tree(old)
     disk = on_disk(tmp_path, old)
     apply = "mount -t ext4 /dev/vda /mnt; expect 0 apply -x /job/p.ota --root /mnt; umount /mnt"
-    board, files = Virt([disk]), {"p.ota": made, "old": old_tree, "new": tree(new)}
+    board = Virt([disk])
+    files: dict[str, Path | bytes] = {"p.ota": made, "old": old_tree, "new": tree(new)}
     bench.cut(board, Job(apply, files, ("disk", "ext4")), text_seen("@@BEGIN"))
     bench.succeed(board, Job("mount -t ext4 /dev/vda /mnt; same_tree /job/old /mnt/config", files, ("disk", "ext4")))
     bench.succeed(board, Job(apply, files, ("disk", "ext4")))

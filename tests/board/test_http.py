@@ -25,7 +25,7 @@ def served(package: bytes) -> Iterator[int]:
             self.end_headers()
             self.wfile.write(package[: len(package) // 2] if self.path == "/half.ota" else package)
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, *args: object) -> None:
             """Not on the console of the tests."""
 
         def handle(self) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from board import media
-from board.rig import FULL, Bench
 from board.machine import Job, Virt
 from board.releases import MIB, Workshop, image_pair
+from board.rig import FULL, Bench
 from otastream.errors import Code
 
 NANDSIM = (
@@ -23,10 +23,10 @@ BLOCK = 131072
 
 
 def test_a_raw_update_on_nandsim(bench: Bench, shop: Workshop) -> None:
-    """Bad blocks 1 and 5; 8 fails its second erase; in 10 a page fails its second program, in the middle of the block."""
+    """Bad are 1 and 5; 8 fails its second erase, 10 a program in its middle."""
     old, new = image_pair(bench.kit, 2 * MIB)
     too_large = image_pair(bench.kit, 7 * BLOCK, seed=3)[0]
-    files = {
+    files: dict[str, Path | bytes] = {
         "old": old,
         "new": new,
         "p.ota": shop.image("p", new, "/dev/mtd0"),
@@ -124,7 +124,8 @@ def test_exact_cuts(bench: Bench, shop: Workshop, tmp_path: Path, page: int) -> 
     old, new = image_pair(bench.kit, 3 * BLOCK // 2)
     chip = media.Nand(tmp_path / "chip", parts=(8, 8), page=page).make(bad=[] if page == 1 else [1, 9])
     chip.write(0, old)
-    step = 1 if FULL else 17
+    step = (1 if FULL else 17) if page > 1 else (11 if FULL else 131)  # NOR takes 256 bytes at a time
+    read = f"head -c {len(new)} /dev/mtd1" if page == 1 else f"nanddump -q --bb=skipbad -l {len(new)} /dev/mtd1"
     job = Job(
         chip.load
         + f"""
@@ -140,7 +141,7 @@ def test_exact_cuts(bench: Bench, shop: Workshop, tmp_path: Path, page: int) -> 
             [ $got != 0 ] || fail "success without power, cut at $n"
             cuts=$((cuts + 1))
             apply -x /job/p.ota >/tmp/words 2>&1 || {{ cat /tmp/words; fail "after the cut at operation $n"; }}
-            nanddump -q --bb=skipbad -l {len(new)} -f /tmp/back /dev/mtd1 2>/dev/null || head -c {len(new)} /dev/mtd1 >/tmp/back
+            {read} >/tmp/back
             cmp -n {len(new)} /tmp/back /job/new || fail "wrong image after the cut at operation $n"
             n=$((n + {step}))
         done
@@ -152,7 +153,7 @@ def test_exact_cuts(bench: Bench, shop: Workshop, tmp_path: Path, page: int) -> 
     )
     result = bench.succeed(Virt([chip.path]), job)
     cuts, _, illegal = result.find("@@CUTS ")[0].split()
-    assert int(cuts) > (90 if FULL else 5)
+    assert int(cuts) >= (70 if FULL else 5)
     assert illegal == "0"
     assert chip.bad() == ([] if page == 1 else [1, 9])
     assert chip.read(1, len(new)) == new

@@ -1,4 +1,4 @@
-"""UBI volumes: static and dynamic ones are replaced, from full images and from deltas; the file systems on them mount."""
+"""UBI volumes: static and dynamic ones are replaced, in full and by deltas, and the file systems on them mount."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from board import media
 from board.machine import Job, Virt
-from board.releases import KIB, MIB, Workshop, folder_pair, image_pair, package, tree
+from board.releases import KIB, Workshop, folder_pair, image_pair, package, tree
 from board.rig import FULL, Bench
 from otastream.errors import Code
 
@@ -27,7 +27,7 @@ if [ ! -e /dev/ubi0_3 ]; then
     ubiupdatevol /dev/ubi0_0 /job/root.old
     ubiupdatevol /dev/ubi0_3 /job/boot.old
 fi
-echo "@@MARKERS $(cat /sys/class/ubi/ubi0_1/upd_marker /sys/class/ubi/ubi0_2/upd_marker /sys/class/ubi/ubi0_3/upd_marker)"
+echo "@@MARKERS $(cat /sys/class/ubi/ubi0_?/upd_marker | tr -d '\\n')"
 """
 """A blank chip is formatted by attaching it; the first boot makes and fills the volumes."""
 
@@ -77,12 +77,11 @@ def test_volumes_that_are_cut(bench: Bench, shop: Workshop, tmp_path: Path) -> N
         },
         ("disk", "ubifs", "squashfs"),
     )
-    result = bench.survive(Virt([chip.path], ram=128), job)
-    assert result.find("@@MARKERS")
-    text = bench.log.read_text()
-    assert "@@MARKERS 1" in text or "1\n" in text.split("@@MARKERS", 2)[2]
-    assert {30, 70} <= set(chip.bad()) | {30, 70}
-    assert {3, 50, 90} <= set(chip.bad())
+    results = bench.survive(Virt([chip.path], ram=128), job)
+    markers = [mark for result in results for mark in result.find("@@MARKERS")]
+    assert markers[0] == "0000"
+    assert any("1" in mark for mark in markers), f"no volume was cut in its update: {markers}"
+    assert {3, 50, 90} <= set(chip.bad()) <= {3, 30, 50, 70, 90}
 
 
 def test_exact_cuts_of_a_volume(bench: Bench, shop: Workshop, tmp_path: Path) -> None:
