@@ -24,19 +24,26 @@ COMPATIBLE_MAX: Final = 64
 _UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
+class Inline(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
+    """A script with a label for people in place of its file name."""
+
+    path: str
+    label: str
+
+
 class Scripts(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     """Shell scripts, as local files. inline: run in this order when everything else is done."""
 
     begin: str | None = None
     end: str | None = None
-    inline: tuple[str, ...] = ()
+    inline: tuple[str | Inline, ...] = ()
 
 
 class Image(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     """One image, written to the start of each target node.
 
     new, old: local files. source: the node that holds old on the board; without it, the first target does. size: bytes
-    that a target has; a larger image is refused.
+    that a target has; a larger image is refused. mask: bit n says that target n is written; without it, all are.
     """
 
     new: str
@@ -46,26 +53,36 @@ class Image(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     source: str | None = None
     size: int | str | None = None
     label: str | None = None
+    mask: int | None = None
 
 
 class Folder(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
-    """One folder. new, old: local folders; dest: on the board. Without old, all is sent, whatever the board has."""
+    """One folder. new, old: local folders; dest: on the board. Without old, all is sent, whatever the board has.
+
+    force: what differs between old and new is sent whole, whatever the board has there.
+    """
 
     new: str
     dest: str
     old: str | None = None
     owner: bool = False
     xattrs: bool = False
+    force: bool = False
+    label: str | None = None
 
 
 class Edit(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
-    """One file. dest: on the board. old: local copy of what the board has; without it, whatever is there is fine."""
+    """One file. dest: on the board. old: local copy of what the board has; without it, whatever is there is fine.
+
+    add: there must be no other file yet; folders that are missing are made, all but the topmost.
+    """
 
     action: Literal["add", "update", "delete"]
     dest: str
     new: str | None = None
     old: str | None = None
     mode: str | None = None
+    label: str | None = None
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
@@ -192,6 +209,11 @@ def check_release(release: Release) -> None:
         _check_image(image)
     for folder in release.folder:
         _check_place(check_root, folder.dest)
+        if folder.force and folder.old is None:
+            raise error(Code.CONFIG, "a folder with force needs old, which says what differs")
+    labelled = (*release.image, *release.folder, *release.file, *release.scripts.inline)
+    for item in labelled:
+        _check_label(None if isinstance(item, str) else item.label)
     for edit in release.file:
         _check_edit(edit)
 
@@ -203,12 +225,17 @@ def _check_image(image: Image) -> None:
         raise error(Code.CONFIG, "an image has the same target twice")
     if image.source is not None and image.old is None:
         raise error(Code.CONFIG, "an image with a source needs old, the image that the source holds")
-    if image.label is not None and not 1 <= len(image.label.encode()) <= LABEL_MAX:
-        raise error(Code.CONFIG, f"a label must have 1 to {LABEL_MAX} bytes")
+    if image.mask is not None and not 0 <= image.mask < 1 << len(image.targets):
+        raise error(Code.CONFIG, f"mask {image.mask:#x} does not fit {len(image.targets)} targets")
     for node in (*image.targets, *((image.source,) if image.source is not None else ())):
         _check_place(check_node, node)
     if image.size is not None:
         parse_size(image.size)
+
+
+def _check_label(label: str | None) -> None:
+    if label is not None and not 1 <= len(label.encode()) <= LABEL_MAX:
+        raise error(Code.CONFIG, f"a label must have 1 to {LABEL_MAX} bytes")
 
 
 def _check_edit(edit: Edit) -> None:
@@ -244,7 +271,12 @@ def _resolved(release: Release, base: str) -> Release:
     return msgspec.structs.replace(
         release,
         scripts=Scripts(
-            begin=local(scripts.begin), end=local(scripts.end), inline=tuple(local(path) for path in scripts.inline)
+            begin=local(scripts.begin),
+            end=local(scripts.end),
+            inline=tuple(
+                local(item) if isinstance(item, str) else msgspec.structs.replace(item, path=local(item.path))
+                for item in scripts.inline
+            ),
         ),
         image=tables(release.image),
         folder=tables(release.folder),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from otastream.config import Edit, Image, Release, parse_mode, parse_size
 from otastream.errors import Code, error
@@ -22,15 +23,16 @@ def checks(release: Release) -> Iterator[Expect]:
         yield ExpectVersion(release.min_version)
 
 
-def script(path: str | None, when: When) -> list[Step]:
+def script(path: str | None, when: When, label: str | None = None) -> list[Step]:
     """The step of one script; none without a path."""
-    return [] if path is None else [script_step(_hashed(path), when=when)]
+    return [] if path is None else [script_step(_hashed(path), when=when, label=label)]
 
 
 def inline_scripts(release: Release) -> Iterator[Step]:
     """The scripts that run when everything else is done."""
-    for path in release.scripts.inline:
-        yield from script(path, When.INLINE)
+    for item in release.scripts.inline:
+        path, label = (item, None) if isinstance(item, str) else (item.path, item.label)
+        yield from script(path, When.INLINE, label)
 
 
 def images(release: Release) -> Iterator[Step]:
@@ -41,6 +43,12 @@ def images(release: Release) -> Iterator[Step]:
 def edits(release: Release) -> Iterator[Step]:
     """A step for every single file."""
     return (_edit(edit) for edit in release.file)
+
+
+def labelled(steps: Iterable[Step], label: str | None) -> Iterator[Step]:
+    """The same steps with a label on each record, if there is one."""
+    for step in steps:
+        yield step if label is None or step.action is None else replace(step, action=replace(step.action, label=label))
 
 
 def _image(image: Image) -> Step:
@@ -54,6 +62,7 @@ def _image(image: Image) -> Step:
         old=_hashed(image.old) if image.old is not None else None,
         source=os.fsencode(image.source) if image.source is not None else None,
         label=image.label,
+        mask=image.mask,
     )
 
 
@@ -61,10 +70,12 @@ def _edit(edit: Edit) -> Step:
     target = os.fsencode(edit.dest)
     old = _hashed(edit.old) if edit.old is not None else None
     if edit.new is None:
-        return delete_step(target, old=old)
+        return delete_step(target, old=old, label=edit.label)
     new = _hashed(edit.new)
     mode = parse_mode(edit.mode) if edit.mode is not None else stat.S_IMODE(os.stat(edit.new).st_mode)
-    return file_step(target, new=new, mode=mode, old=old, state=ABSENT if edit.action == "add" else ANY)
+    add = edit.action == "add"
+    state = ABSENT if add else ANY
+    return file_step(target, new=new, mode=mode, old=old, state=state, label=edit.label, parents=add)
 
 
 def _hashed(path: str) -> Hashed:

@@ -148,8 +148,8 @@ def _plan_folder(folder: Folder, steps: Steps, options: PackOptions) -> None:
         if old is not None:
             trees.load_old(_entries(old, folder, options))
         trees.load_new(_entries(os.fsencode(folder.new), folder, options))
-        place = Place(os.fsencode(folder.dest), os.fsencode(folder.new), old)
-        steps.add(_limited(plan(trees, place=place), options))
+        place = Place(os.fsencode(folder.dest), os.fsencode(folder.new), old, force=folder.force)
+        steps.add(gather.labelled(_limited(plan(trees, place=place), options), folder.label))
 
 
 def _entries(root: bytes, folder: Folder, options: PackOptions) -> Iterator[Entry]:

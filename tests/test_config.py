@@ -58,21 +58,22 @@ def test_the_example_packs(tmp_path: Path) -> None:
     assert kinds == (
         ["Manifest", "ExpectBoard", "ExpectVersion", "ExpectNode", "ExpectNode"]
         + ["ExpectTree"] * 4
-        + ["Script", "Script", "Block", "Ubi", "File", "File", "File", "Delete", "Script", "End"]
+        + ["Script", "Script", "Block", "Ubi", "File", "File", "File", "Delete", "Script", "Script", "End"]
     )
     manifest, block = records[0], records[11]
     assert isinstance(manifest, model.Manifest)
-    assert (manifest.name, manifest.version, manifest.records) == ("acme-cam", "1.4.2", 9)
-    assert summary.records == 9
+    assert (manifest.name, manifest.version, manifest.records) == ("acme-cam", "1.4.2", 10)
+    assert summary.records == 10
     assert isinstance(block, model.Block)
     assert block.source is not None
     assert block.source.node == b"/dev/mtdblock4"
-    assert [record.when for record in records if isinstance(record, model.Script)] == [2, 1, 0]
+    assert [record.when for record in records if isinstance(record, model.Script)] == [2, 1, 0, 0]
 
 
 def _local_files(release: Release) -> list[str]:
     scripts = release.scripts
-    names = [scripts.begin, scripts.end, *scripts.inline]
+    names = [scripts.begin, scripts.end]
+    names += [item if isinstance(item, str) else item.path for item in scripts.inline]
     for image in release.image:
         names += [image.new, image.old]
     for edit in release.file:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import IntEnum
 from typing import Any
@@ -50,7 +50,7 @@ def where(record: Record) -> str:
         case model.End():
             return ""
         case model.Block() | model.Ubi() | model.ExpectNode():
-            return ", ".join(_output.shown(node) for node in record.targets)
+            return ", ".join(_nodes(record.targets, record.mask))
         case model.Move(source=source):
             return f"{_absolute(source.root, source.path or b'')} -> {_absolute(record.root, record.path)}"
         case model.Link(to=to):
@@ -81,6 +81,13 @@ def preamble_json(preamble: Preamble) -> dict[str, Any]:
         "first": preamble.first.hex(),
         "keys": [key_id.hex() for key_id, _ in preamble.signatures],
     }
+
+
+def _nodes(targets: Sequence[bytes], mask: int | None) -> Iterator[str]:
+    """Targets; one that is left alone in parentheses."""
+    for number, node in enumerate(targets):
+        written = mask is None or mask >> number & 1
+        yield _output.shown(node) if written else f"({_output.shown(node)})"
 
 
 def _absolute(root: bytes, path: bytes) -> str:

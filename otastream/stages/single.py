@@ -31,12 +31,13 @@ Hashed = tuple[bytes, int, int]
 """A local file: path, size in bytes, XXH64."""
 
 
-def script_step(text: Hashed, *, when: When) -> Step:
-    """Run this script."""
+def script_step(text: Hashed, *, when: When, label: str | None = None) -> Step:
+    """Run this script. label: for people; None: the name of its file."""
     path, size, digest = text
     if size > SCRIPT_MAX:
         raise error(Code.INPUT, f"is a script of more than {SCRIPT_MAX} bytes", target=show(path))
-    label = os.fsdecode(basename(path)).encode("utf-8", "replace").decode()[:100]
+    if label is None:
+        label = os.fsdecode(basename(path)).encode("utf-8", "replace").decode()[:100]
     return Step(Change.SCRIPT, (), Script(when, size, digest, label), Content(path, size, digest))
 
 
@@ -48,46 +49,63 @@ def image_step(
     old: Hashed | None = None,
     source: bytes | None = None,
     label: str | None = None,
+    mask: int | None = None,
 ) -> Step:
     """Write an image to each of the targets. old: what ``source`` (a node; None: the first target) holds before.
+    mask: bit n says that target n is written; None: all are.
 
     Without expects, since what must hold depends on whether a delta is sent: see ``image_expect``.
     """
     path, size, digest = new
     make = Block if kind == "block" else Ubi
     if old is None or old[1] == 0:
-        return Step(
-            Change.CHANGED, (), make(targets, size, digest, EngineId.FULL, label=label), Content(path, size, digest)
-        )
+        action = make(targets, size, digest, EngineId.FULL, None, label, mask)
+        return Step(Change.CHANGED, (), action, Content(path, size, digest))
     where = Source(old[1], old[2], node=source)
-    action = make(targets, size, digest, EngineId.BSDIFF, where, label)
+    action = make(targets, size, digest, EngineId.BSDIFF, where, label, mask)
     return Step(Change.CHANGED, (), action, Content(path, size, digest, *old))
 
 
 def image_expect(record: Block | Ubi) -> ExpectNode:
     """What must hold for an image record whose engine is decided."""
-    return ExpectNode(record.targets, record.size, record.digest, record.source)
+    return ExpectNode(record.targets, record.size, record.digest, record.source, record.mask)
 
 
-def file_step(target: bytes, *, new: Hashed, mode: int, old: Hashed | None = None, state: State = ANY) -> Step:
-    """Make one file. old: the content that is there before; without it the path must be in ``state``."""
+def file_step(
+    target: bytes,
+    *,
+    new: Hashed,
+    mode: int,
+    old: Hashed | None = None,
+    state: State = ANY,
+    label: str | None = None,
+    parents: bool = False,
+) -> Step:
+    """Make one file. old: the content that is there before; without it the path must be in ``state``.
+
+    parents: folders that are missing are made, all but the topmost, which may be a mount point.
+    """
     check_node(target)
     path, size, digest = new
     root, name = parent(target) or b"/", basename(target)
+    parents = parents and root.count(b"/") > 1
+    if parents:  # the topmost folder may be a symbolic link; only a root is followed through one
+        top, _, name = target[1:].partition(b"/")
+        root = b"/" + top
     before: State = state if old is None else FileState(old[1], old[2])
     expect = ExpectTree(name, before, FileState(size, digest), root=root)
     change = Change.ADDED if before == ABSENT else Change.CHANGED
     if old is None or old[1] == 0 or size == 0:
-        action = File(name, size, digest, mode, root=root, engine=EngineId.FULL)
+        action = File(name, size, digest, mode, root=root, engine=EngineId.FULL, label=label, parents=parents)
         return Step(change, (expect,), action, Content(path, size, digest))
-    action = File(name, size, digest, mode, root=root, engine=EngineId.BSDIFF, source=Source(old[1]))
+    action = File(name, size, digest, mode, root=root, engine=EngineId.BSDIFF, source=Source(old[1]), label=label)
     return Step(change, (expect,), action, Content(path, size, digest, *old))
 
 
-def delete_step(target: bytes, *, old: Hashed | None = None) -> Step:
+def delete_step(target: bytes, *, old: Hashed | None = None, label: str | None = None) -> Step:
     """Delete one file. old: the content that is there before; without it, whatever is there but a folder."""
     check_node(target)
     root, name = parent(target) or b"/", basename(target)
     before: State = ANY if old is None else FileState(old[1], old[2])
     expect = ExpectTree(name, before, ABSENT, root=root)
-    return Step(Change.DELETED, (expect,), Delete(name, DeleteType.FILE, root=root))
+    return Step(Change.DELETED, (expect,), Delete(name, DeleteType.FILE, root=root, label=label))

@@ -259,9 +259,7 @@ def _unsupported() -> Iterator[tuple[str, bytes]]:
     yield "kind-huge", b.record(2**64 - 1, {})
     yield "field-30", b.record(b.DIR, _PATH | {b.MODE: 0, 30: 0})
     yield "field-mask-in-file", b.record(b.FILE, _FILE | {b.MASK: 0}, payload)
-    yield "field-mask-in-tree", b.record(
-        b.EXPECT, {b.TYPE: 1, b.PATH: b"a", b.OLD: [0], b.NEW: [4], b.MASK: 0}
-    )
+    yield "field-mask-in-tree", b.record(b.EXPECT, {b.TYPE: 1, b.PATH: b"a", b.OLD: [0], b.NEW: [4], b.MASK: 0})
     yield "field-parents-in-dir", b.record(b.DIR, _PATH | {b.MODE: 0, b.PARENTS: 1})
     yield "field-0", b.record(b.DIR, _PATH | {b.MODE: 0, 0: 0})
     yield "field-huge", b.record(b.DIR, _PATH | {b.MODE: 0, 2**64 - 1: 0})
