@@ -24,7 +24,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from e2e_support import board, edited, make_pair, pack, state, write
+from e2e_support import board, edited, make_pair, pack, state, succeed, write
 from otastream import __version__
 from otastream.errors import Code
 
@@ -415,6 +415,22 @@ def test_the_command_line(program: Path, plain: Board) -> None:
     assert run("-r", str(GOLDEN / "good/empty-zstd.ota"), "--verify").returncode == 0
 
 
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
+def test_closed_standard_files_are_occupied(updated: tuple[Board, Path, Path], tmp_path: Path, closed: str) -> None:
+    """Else the next file that is opened, a target maybe, would get what is meant for people."""
+    run, _, new = updated
+    script = tmp_path / "begin.sh"
+    script.write_text('readlink /proc/$PPID/fd/0 /proc/$PPID/fd/1 /proc/$PPID/fd/2 >"$OTA_TMP/files"\n')
+    package = pack(tmp_path / "old", new, tmp_path / "s.ota", "--begin-script", str(script))
+    args = [str(word) for word in run.args(package)]
+    with open(os.devnull, "r+b") as null:
+        done = subprocess.run(
+            ["sh", "-c", f'exec "$@" {closed}', "sh", *args], stdin=null, stdout=null, stderr=null, check=False
+        )
+    assert done.returncode == 0
+    assert (run.tmp / "files").read_text().split() == ["/dev/null"] * 3
+
+
 def test_the_self_test(program: Path, tmp_path: Path) -> None:
     done = subprocess.run([program, "--self-test", "-t", tmp_path], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "self-test: 32 checks, 0 failed\n")
@@ -434,14 +450,9 @@ def test_an_old_file_that_stands_for_a_device(plain: Board, tmp_path: Path) -> N
     write(device, os.urandom(200_000))
     tail = device.read_bytes()[150_000:]
     image = os.urandom(150_000)
-    spec = tmp_path / "release.toml"
     write(tmp_path / "image.bin", image)
-    spec.write_text('[[image]]\nnew = "image.bin"\ntargets = ["/dev/mtdblock3"]\n')
-    made = subprocess.run(
-        [sys.executable, "-m", "otastream", "pack", "--spec", spec, "-o", tmp_path / "i.ota"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert made.returncode == 0, made.stderr
+    write(tmp_path / "r.toml", b'[[image]]\nnew = "image.bin"\ntargets = ["/dev/mtdblock3"]\n')
+    succeed("pack", "--spec", tmp_path / "r.toml", "-o", tmp_path / "i.ota")
     done = plain.run(tmp_path / "i.ota")
     assert done.returncode == 0, done.stderr
     assert device.read_bytes() == image + tail

@@ -1,15 +1,31 @@
 /* main.c - otaunpack: what was asked for. */
 #include "board.h"
 
+#include <fcntl.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #ifndef OTA_VERSION_TEXT
 #define OTA_VERSION_TEXT "unknown"
 #endif
 
+/* A caller may have closed stdin, stdout or stderr. The next file to be opened would take its place, and what is meant
+ * for people would be written into a partition. */
+static int occupy_standard_files(void)
+{
+    int fd;
+    do {
+        fd = open("/dev/null", O_RDWR);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    return fd < 0 ? -1 : close(fd);
+}
+
 int main(int argc, char **argv)
 {
     struct board_options options;
+    if (occupy_standard_files() != 0) {
+        return OTA_E_INPUT;
+    }
     if (board_options_parse(&options, argc, argv) != 0) {
         return OTA_E_USAGE;
     }
