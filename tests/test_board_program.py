@@ -21,10 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from e2e_support import board, edited, make_pair, pack, state, succeed, write
+from golden import builder as b
 from otastream import __version__
 from otastream.errors import Code
 
@@ -98,6 +100,17 @@ def test_every_golden_vector_as_file_and_as_pipe(plain: Board) -> None:
         for package, stdin in ((GOLDEN / name, None), ("-", (GOLDEN / name).read_bytes())):
             done = plain.run(package, "--verify", stdin=stdin)
             assert code(done) == (about["error"] or ""), (name, package, done.stderr)
+
+
+def test_a_frame_that_fits_the_output_needs_its_window_all_the_same(plain: Board) -> None:
+    """libzstd decodes such a frame in one go, without a look at the window."""
+    data = b.noise(3000)
+    records = b.stream(b.record(b.FILE, {b.PATH: b"a", b.MODE: 0, **b.content(data)}, data))
+    frame = zstandard.ZstdCompressor(write_checksum=False).compress(records)
+    assert frame[4] & 0x20, "a single segment is what this is about"
+    for window, verdict in ((10, "CODEC"), (12, "")):
+        package = b.Package(frame, b.ZSTD, window).build()
+        assert code(plain.run("-", "--verify", stdin=package)) == verdict
 
 
 def test_damaged_deltas_change_nothing(plain: Board) -> None:
