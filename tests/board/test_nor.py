@@ -29,7 +29,7 @@ def put(path: Path, at: int, data: bytes) -> None:
 def test_a_flash_update_that_is_cut(bench: Bench, shop: Workshop, tmp_path: Path) -> None:
     """A kernel as delta from the other chip, and a small image in full onto a partition between neighbours."""
     small, large = chips(tmp_path)
-    old, new = image_pair(bench.kit, 1200 * KIB)
+    old, new = image_pair(bench.kit, 600 * KIB)
     config = image_pair(bench.kit, 200 * KIB, seed=4, start=3 * MIB)[1]
     neighbour = image_pair(bench.kit, 64 * KIB, seed=5)[0]
     put(large, 0, old)
