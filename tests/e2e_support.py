@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
+import io
 import os
 import random
 import shutil
@@ -14,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.measure import walk
+from otastream.cli.main import run
 
 TREE = Path(__file__).resolve().parent.parent
 OTASTREAM: Sequence[str] = (sys.executable, "-m", "otastream")
@@ -133,6 +136,7 @@ class Applier:
 
     def __init__(self, *start: str | Path) -> None:
         self._start = start
+        self.python = tuple(start[: len(OTASTREAM)]) == tuple(OTASTREAM)
 
     def argv(self, package: Path | str, root: Path, *options: str) -> list[str | Path]:
         return [*self._start, package, "--root", root, "-t", root / "tmp", *options]
@@ -147,6 +151,16 @@ class Applier:
         """Run it, demand exit code 0."""
         done = self.run(package, root, *options, stdin=stdin)
         assert done.returncode == 0, done.stderr.decode(errors="replace")
+
+    def code(self, package: Path | str, root: Path, *options: str) -> int:
+        """Run it silently; the exit code. The Python program runs in this process: for many runs."""
+        argv = [str(arg) for arg in self.argv(package, root, *options)]
+        if self.python:
+            with contextlib.redirect_stderr(io.StringIO()) as stderr:
+                code = run(argv[len(OTASTREAM) :])
+            assert "Traceback" not in stderr.getvalue()
+            return code
+        return subprocess.run(argv, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode
 
 
 def applier_named(name: str) -> Applier:
