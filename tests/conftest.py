@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections.abc import Generator
 from typing import Final
 
@@ -23,6 +24,11 @@ ALLOWED_SKIPS: Final = (
     r"runs as root, which may read anything",
     r"no openssl command",
 )
+
+# A runner may have been started with signals ignored (nohup, a shell's background job), and children would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for _signal in (signal.SIGHUP, signal.SIGTERM):
+    signal.signal(_signal, signal.SIG_DFL)
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", parent=settings.get_profile("default"), derandomize=True, print_blob=True)
