@@ -7,6 +7,7 @@ a package must not have; so this is its own reader, and the tests hold it agains
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -15,16 +16,19 @@ from otastream.errors import Code, OtaError, error
 UINT, BYTES, TEXT, ARRAY, MAP = 0, 2, 3, 4, 5  # major types
 DEPTH_MAX: Final = 4
 _EXTRA: Final = {24: 1, 25: 2, 26: 4, 27: 8}  # additional information -> bytes of the argument that follow
+_BYTE: Final = [bytes([byte]) for byte in range(256)]
+_FORMS: Final = ((1 << 8, 24, ">BB"), (1 << 16, 25, ">BH"), (1 << 32, 26, ">BI"), (1 << 64, 27, ">BQ"))
+_HEADS: Final = tuple((top, info, struct.Struct(form).pack) for top, info, form in _FORMS)
 
 
 def head(major: int, value: int) -> bytes:
     """The shortest head of an item: major type 0..7 with argument 0 .. 2^64-1."""
-    if value < 24:
-        return bytes([major << 5 | value])
-    for info, size in _EXTRA.items():
-        if value < 1 << 8 * size:
-            return bytes([major << 5 | info]) + value.to_bytes(size, "big")
-    raise ValueError("integer above 2^64-1")
+    if 0 <= value < 24:
+        return _BYTE[major << 5 | value]
+    for top, info, pack in _HEADS:
+        if 0 <= value < top:
+            return pack(major << 5 | info, value)
+    raise ValueError("integer below 0 or above 2^64-1")
 
 
 def encode(value: Any) -> bytes:
@@ -37,7 +41,7 @@ def encode(value: Any) -> bytes:
         data = value.encode()
         return head(TEXT, len(data)) + data
     if isinstance(value, Mapping):
-        parts = [encode(key) + encode(item) for key, item in sorted(value.items())]
+        parts = [head(UINT, key) + encode(item) for key, item in sorted(value.items())]
         return head(MAP, len(parts)) + b"".join(parts)
     return head(ARRAY, len(value)) + b"".join(encode(item) for item in value)
 
@@ -73,10 +77,13 @@ def take_head(data: bytes | bytearray, pos: int) -> tuple[int, int, int] | None:
 
 
 def _item(data: bytes, pos: int, depth: int) -> tuple[Any, int]:
-    found = take_head(data, pos)
-    if found is None:
-        raise _bad("the record ends early")
-    major, value, pos = found
+    if pos < len(data) and (value := data[pos] & 31) < 24:  # nearly all heads are so short
+        major, pos = data[pos] >> 5, pos + 1
+    else:
+        found = take_head(data, pos)
+        if found is None:
+            raise _bad("the record ends early")
+        major, value, pos = found
     if major == UINT:
         return value, pos
     if major in (BYTES, TEXT):

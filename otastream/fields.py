@@ -7,7 +7,7 @@ value of a field is checked. ``decode_record`` gives a record or raises OtaError
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from otastream import cbor, model
@@ -29,6 +29,7 @@ _NAMES: Final = [
     *("mask", "parents"),
 ]
 _KEYS: Final = {name: number for number, name in enumerate(_NAMES, 1)}
+_EXPECT: Final = KINDS.index("expect")
 
 # kind, or "expect" with its type -> (fields it needs, fields that may be absent)
 _KINDS: Final[dict[str, tuple[str, str]]] = {
@@ -48,11 +49,6 @@ _KINDS: Final[dict[str, tuple[str, str]]] = {
     "move": ("path source size digest mode", "root uid gid xattrs label"),
     "source": ("size", "root path digest targets"),  # not a kind, but checked in the same way
 }
-_ALLOWED: Final = {
-    kind: (required.split(), frozenset((required + " " + optional).split()))
-    for kind, (required, optional) in _KINDS.items()
-}
-
 Fields = dict[str, Any]
 _Check = Callable[[str, Any], Any]
 
@@ -69,7 +65,7 @@ def check_path(path: bytes) -> bytes:
         problem = "too many components"
     elif b"\0" in path:
         problem = "has a NUL"
-    elif any(not 1 <= len(part) <= model.NAME_MAX for part in parts):
+    elif b"" in parts or max(map(len, parts)) > model.NAME_MAX:
         problem = "has a component that is empty or too long"
     elif b"." in parts or b".." in parts:
         problem = "has a component . or .."
@@ -111,7 +107,7 @@ _int, _bytes, _text, _items, _table = (_typed(kind) for kind in (int, bytes, str
 def _uint(top: int) -> _Check:
     def check(name: str, value: Any) -> int:
         number: int = _int(name, value)
-        if number > top:
+        if not 0 <= number <= top:
             raise error(Code.FORMAT, f"field {name} is {number}")
         return number
 
@@ -267,16 +263,24 @@ _FIELDS: Final[dict[str, _Check]] = {
 }
 
 
+# kind -> (fields it needs, key -> name and check of every field it may have)
+_RULES: Final[dict[str, tuple[list[str], dict[int, tuple[str, _Check]]]]] = {
+    kind: (required.split(), {_KEYS[name]: (name, _FIELDS[name]) for name in (required + " " + optional).split()})
+    for kind, (required, optional) in _KINDS.items()
+}
+
+
 def _fields(what: str, values: Mapping[int, Any]) -> Fields:
     """Name and check the fields of a record or source; first what is not known, then what is wrong, then what lacks."""
-    required, allowed = _ALLOWED[what]
-    names = {}
-    for key in values:
-        if not 1 <= key <= len(_NAMES) or _NAMES[key - 1] not in allowed:
-            known = f" ({_NAMES[key - 1]})" if 1 <= key <= len(_NAMES) else ""
-            raise error(Code.UNSUPPORTED, f"field {key}{known} in {what}")
-        names[key] = _NAMES[key - 1]
-    fields = {names[key]: _FIELDS[names[key]](names[key], value) for key, value in values.items()}
+    required, rules = _RULES[what]
+    if not values.keys() <= rules.keys():
+        key = next(key for key in values if key not in rules)
+        known = f" ({_NAMES[key - 1]})" if 1 <= key <= len(_NAMES) else ""
+        raise error(Code.UNSUPPORTED, f"field {key}{known} in {what}")
+    fields = {}
+    for key, value in values.items():
+        name, check = rules[key]
+        fields[name] = check(name, value)
     for name in required:
         if name not in fields:
             raise error(Code.FORMAT, f"{what} has no field {name}")
@@ -391,65 +395,68 @@ _DECODERS: Final[dict[str, Callable[[Fields], Record]]] = {
     "move": _move,
 }
 
-_CLASSES: Final[dict[type, tuple[int, dict[str, Any]]]] = {
-    model.End: (0, {}),
-    model.Manifest: (1, {}),
-    model.ExpectTree: (2, {"type": 1}),
-    model.ExpectNode: (2, {"type": 2}),
-    model.ExpectBoard: (2, {"type": 3}),
-    model.ExpectVersion: (2, {"type": 4}),
-    model.Script: (3, {}),
-    model.Block: (4, {}),
-    model.Ubi: (5, {}),
-    model.File: (6, {}),
-    model.Delete: (7, {}),
-    model.Dir: (8, {}),
-    model.Link: (9, {}),
-    model.Move: (10, {}),
+# class -> (number of its kind, key of _KINDS and _DECODERS)
+_CLASSES: Final[dict[type, tuple[int, str]]] = {
+    model.End: (0, "end"),
+    model.Manifest: (1, "manifest"),
+    model.ExpectTree: (2, "expect 1"),
+    model.ExpectNode: (2, "expect 2"),
+    model.ExpectBoard: (2, "expect 3"),
+    model.ExpectVersion: (2, "expect 4"),
+    model.Script: (3, "script"),
+    model.Block: (4, "block"),
+    model.Ubi: (5, "ubi"),
+    model.File: (6, "file"),
+    model.Delete: (7, "delete"),
+    model.Dir: (8, "dir"),
+    model.Link: (9, "link"),
+    model.Move: (10, "move"),
 }
-_RENAMED: Final = {"single": "links", "node": "targets"}
+_RENAMED: Final = {"single": "links", "node": "targets", "owner": "uid"}  # attributes whose field has another name
+_ATTRIBUTES: Final[dict[type, list[tuple[str, int]]]] = {
+    part: [(name, _KEYS[_RENAMED.get(name, name)]) for name in part.__dataclass_fields__]  # type: ignore[attr-defined]
+    for part in (*_CLASSES, Source)
+}
 
 
 def encode_record(record: Record) -> bytes:
     """The header of a record. What a reader would refuse is refused here with the same error."""
-    number, extra = _CLASSES[type(record)]
-    raw = cbor.encode([number, _values(record, extra)])
+    number, kind = _CLASSES[type(record)]
+    values = _values(record)
+    if number == _EXPECT:
+        values[_KEYS["type"]] = int(kind.removeprefix("expect "))
+    _DECODERS[kind](_fields(kind, values))
+    raw = cbor.encode((number, values))
     if len(raw) > model.HEADER_MAX:
         raise error(Code.LIMIT, f"a record header of {len(raw)} bytes")
-    decode_record(raw)
     return raw
 
 
-def _values(part: Any, extra: Mapping[str, Any]) -> dict[int, Any]:
+def _values(part: Record | Source) -> dict[int, Any]:
     """A dataclass as fields: what is None, False or the root ``/`` stays away."""
-    values = dict(extra)
-    for name in part.__dataclass_fields__:
+    values: dict[int, Any] = {}
+    for name, key in _ATTRIBUTES[type(part)]:
         value = getattr(part, name)
         if value is None or value is False or (name == "root" and value == b"/"):
             continue
-        if isinstance(value, model.Owner):
-            values |= {"uid": value.uid, "gid": value.gid}
-        elif isinstance(value, Source):
-            values[name] = _values(value, {})
-        elif isinstance(value, State):
-            values[name] = _state_values(value)
+        if name == "owner":
+            values[key], values[key + 1] = value.uid, value.gid
+        elif name == "node":
+            values[key] = (value,)
         else:
-            values[_RENAMED.get(name, name)] = [value] if name == "node" else value
-    return {_KEYS[name]: int(value) if isinstance(value, int) else value for name, value in values.items()}
+            shape = _SHAPES.get(type(value))
+            values[key] = value if shape is None else shape(value)
+    return values
 
 
-def _state_values(state: State) -> Sequence[Any]:
-    match state:
-        case model.Absent():
-            return [0]
-        case model.FileState(size, digest):
-            return [1, size, digest]
-        case model.DirState():
-            return [2]
-        case model.LinkState(text):
-            return [3, text]
-        case model.AnyState():
-            return [4]
+_SHAPES: Final[dict[type, Callable[[Any], Any]]] = {  # values that are not CBOR items yet
+    Source: _values,
+    model.Absent: lambda _: (0,),
+    model.FileState: lambda state: (1, state.size, state.digest),
+    model.DirState: lambda _: (2,),
+    model.LinkState: lambda state: (3, state.text),
+    model.AnyState: lambda _: (4,),
+}
 
 
 def kind_of(record: Record) -> str:

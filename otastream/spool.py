@@ -9,7 +9,6 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Any, Final, Self
 
 from otastream import cbor, model
@@ -205,7 +204,7 @@ class Steps(_Database):
         ):
             record = decode_record(raw)
             assert isinstance(record, model.Action)  # noqa: S101 (what add() stored)
-            yield Step(Change(change), action=record, content=_content(content))
+            yield Step(Change(change), action=record, content=_content(content), raw=raw)
 
 
 def targets_of(expect: Expect) -> Iterator[bytes]:
@@ -232,7 +231,5 @@ def _content(row: list[Any]) -> Content | None:
     new, old, size, digest, old_size, old_digest = row
     if new is None:
         return None
-    content = Content(new, size, int.from_bytes(digest, "big"))
-    if old is None:
-        return content
-    return replace(content, old=old, old_size=old_size, old_digest=int.from_bytes(old_digest, "big"))
+    digests = int.from_bytes(digest, "big"), int.from_bytes(old_digest, "big")
+    return Content(new, size, digests[0], old, old_size, digests[1])

@@ -90,12 +90,14 @@ class Step:
     """One thing to do, and what must hold for it. action None: only the expects.
 
     Where content has an old file, the action names a delta engine and its source; the diff stage may turn it into full.
+    raw: the encoded header of the action, if it is known.
     """
 
     change: Change
     expects: tuple[Expect, ...] = ()
     action: Action | None = None
     content: Content | None = None
+    raw: bytes | None = None
 
 
 class Payload(Protocol):
@@ -114,10 +116,11 @@ class Payload(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A record whose engine is decided, with its payload where it has one."""
+    """A record whose engine is decided, with its payload where it has one. raw: its encoded header, if it is known."""
 
     record: Action
     payload: Payload | None = None
+    raw: bytes | None = None
 
 
 def basename(path: bytes) -> bytes:

@@ -70,12 +70,11 @@ class _Maker:
         if action is None:
             raise ValueError("a step without an action cannot be sent")
         if content is None:
-            return Ready(action)
-        if content.old is not None and self._engines:
-            found = self._delta(content)
-            if found is not None:
-                return Ready(_coded(action, found[0]), found[1])
-        return Ready(_full(action), _FilePayload(content))
+            return Ready(action, None, step.raw)
+        found = self._delta(content) if content.old is not None and self._engines else None
+        record = _full(action) if found is None else _coded(action, found[0])
+        raw = step.raw if record is action else None
+        return Ready(record, _FilePayload(content) if found is None else found[1], raw)
 
     def _delta(self, content: Content) -> tuple[EngineId, Payload] | None:
         """The smallest delta; None if sending the file itself is smaller."""
@@ -105,7 +104,7 @@ class _Maker:
 
 def _full(action: Action) -> Action:
     if isinstance(action, File | Block | Ubi):
-        return replace(action, engine=EngineId.FULL, source=None)
+        return action if action.engine is EngineId.FULL else replace(action, engine=EngineId.FULL, source=None)
     if isinstance(action, Script):
         return action
     raise ValueError("a record of this kind has no payload")
@@ -113,7 +112,7 @@ def _full(action: Action) -> Action:
 
 def _coded(action: Action, engine: EngineId) -> Action:
     if isinstance(action, File | Block | Ubi):
-        return replace(action, engine=engine)
+        return action if action.engine is engine else replace(action, engine=engine)
     raise ValueError("a record of this kind has no delta")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 
-from otastream.model import Action, Chunk, End, Event, Head, Manifest, Script, Tail, When
+from otastream.model import Chunk, End, Event, Head, Manifest, Script, Tail, When
 from otastream.tree import Ready
 
 
@@ -35,12 +35,11 @@ def _stream(ready: Iterable[Ready], manifest: Manifest, expects: Iterable[Head],
 
 def send(item: Ready) -> Iterator[Event]:
     """The events of one record."""
-    record: Action = item.record
     if item.payload is None:
-        yield Head(record)
+        yield Head(item.record, item.raw)
         return
     with contextlib.closing(item.payload):
-        yield Head(record)
+        yield Head(item.record, item.raw)
         for chunk in item.payload.chunks():
             yield Chunk(chunk)
         yield Tail()
