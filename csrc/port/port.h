@@ -127,6 +127,8 @@ int ota_tree_stage_begin(void *ctx, const struct ota_path *path, uint64_t size);
 int ota_tree_stage_write(void *ctx, const uint8_t *buf, size_t len);
 int ota_tree_stage_commit(void *ctx, const struct ota_path *path, const struct ota_meta *meta);
 void ota_tree_stage_abort(void *ctx);
+/* Remove what an earlier run left under the staging name in this folder: a file, a link or an empty folder. */
+int ota_stage_drop(struct ota_posix *p, int dir);
 int ota_tree_set_meta(void *ctx, const struct ota_path *path, const struct ota_meta *meta);
 int ota_tree_make_dir(void *ctx, const struct ota_path *path, const struct ota_meta *meta);
 int ota_tree_remove(void *ctx, const struct ota_path *path, int dir);

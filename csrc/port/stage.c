@@ -13,10 +13,15 @@
 
 /* ---- staged files ---------------------------------------------------------------------------------------------- */
 
-/* Remove what an earlier run left under the staging name. */
-static int drop_leftover(struct ota_posix *p, int dir)
+int ota_stage_drop(struct ota_posix *p, int dir)
 {
-    return unlinkat(dir, OTA_STAGE_NAME, 0) == 0 || errno == ENOENT ? 0 : ota_posix_fail(p, errno);
+    if (unlinkat(dir, OTA_STAGE_NAME, 0) == 0 || errno == ENOENT) {
+        return 0;
+    }
+    if (errno == EISDIR && unlinkat(dir, OTA_STAGE_NAME, AT_REMOVEDIR) == 0) {
+        return 0;
+    }
+    return ota_posix_fail(p, errno);
 }
 
 int ota_tree_stage_begin(void *ctx, const struct ota_path *path, uint64_t size)
@@ -28,7 +33,7 @@ int ota_tree_stage_begin(void *ctx, const struct ota_path *path, uint64_t size)
     ota_tree_stage_abort(p);
     status = ota_place_find(p, path, &at);
     if (status == 0) {
-        status = drop_leftover(p, at.dir);
+        status = ota_stage_drop(p, at.dir);
     }
     if (status == 0) {
         /* 0600: nobody else reads it before owner and mode are right */
@@ -156,7 +161,7 @@ int ota_tree_symlink(void *ctx, const struct ota_path *path, const char *text, s
         status = ota_posix_refuse(p, OTA_E_PATH);
     }
     if (status == 0) {
-        status = drop_leftover(p, at.dir);
+        status = ota_stage_drop(p, at.dir);
     }
     if (status == 0) {
         memcpy(p->scratch.text, text, len);
@@ -213,7 +218,7 @@ int ota_tree_hard_link(void *ctx, const struct ota_path *path, const struct ota_
         status = ota_place_find(p, to, &source);
     }
     if (status == 0) {
-        status = drop_leftover(p, at.dir);
+        status = ota_stage_drop(p, at.dir);
     }
     if (status == 0) {
         status = same_object(p, &source, &at, &same, &links);

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h> /* renameat, nothing else */
 #include <string.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -183,43 +184,70 @@ int ota_tree_set_meta(void *ctx, const struct ota_path *path, const struct ota_m
     return status;
 }
 
-int ota_tree_make_dir(void *ctx, const struct ota_path *path, const struct ota_meta *meta)
+/* A folder that is there already. */
+static int change_dir(struct ota_posix *p, const struct ota_place *at, const struct ota_meta *meta)
 {
-    struct ota_posix *p = ctx;
-    struct ota_meta full = *meta;
-    struct ota_place at;
     struct stat st;
-    int fd = -1;
-    int made = 0;
     int changed = 0;
-    int status = ota_place_find(p, path, &at);
-    if (status == 0) {
-        if (mkdirat(at.dir, at.name, 0700) == 0) {
-            made = 1;
-            if ((full.set & OTA_META_MODE) == 0) {
-                full.set |= OTA_META_MODE;
-                full.mode = 0755;
-            }
-        } else if (errno != EEXIST) {
-            status = ota_posix_fail(p, errno);
-        }
-    }
-    if (status == 0) {
-        status = open_existing(p, &at, &st, &fd);
-    }
+    int fd;
+    int status = open_existing(p, at, &st, &fd);
     if (status == 0 && !S_ISDIR(st.st_mode)) {
         status = ota_posix_fail(p, EEXIST);
     }
     if (status == 0) {
-        status = ota_meta_apply(p, fd, &full, &changed);
+        status = ota_meta_apply(p, fd, meta, &changed);
     }
-    if (status == 0 && (made || changed)) {
+    if (status == 0 && changed) {
         status = ota_fd_sync(p, fd);
     }
-    if (status == 0 && made) {
-        status = ota_dir_sync(p, at.dir);
-    }
     (void)ota_fd_close(&fd);
+    return status;
+}
+
+/* A new folder is made under the staging name and renamed when its mode and owner are right: whoever finds it later
+ * (a run after a cut that only wants it to be there) need not ask. */
+static int new_dir(struct ota_posix *p, const struct ota_place *at, const struct ota_meta *meta)
+{
+    struct ota_place staged = {at->dir, OTA_STAGE_NAME};
+    struct ota_meta full = *meta;
+    int status = ota_stage_drop(p, at->dir);
+    if (status != 0) {
+        return status;
+    }
+    if ((full.set & OTA_META_MODE) == 0) {
+        full.set |= OTA_META_MODE;
+        full.mode = 0755;
+    }
+    if (mkdirat(at->dir, OTA_STAGE_NAME, 0700) != 0) {
+        return ota_posix_fail(p, errno);
+    }
+    status = change_dir(p, &staged, &full);
+    if (status == 0 && renameat(at->dir, OTA_STAGE_NAME, at->dir, at->name) != 0) {
+        status = ota_posix_fail(p, errno);
+    }
+    if (status != 0) {
+        (void)unlinkat(at->dir, OTA_STAGE_NAME, AT_REMOVEDIR);
+        return status;
+    }
+    return ota_dir_sync(p, at->dir);
+}
+
+int ota_tree_make_dir(void *ctx, const struct ota_path *path, const struct ota_meta *meta)
+{
+    struct ota_posix *p = ctx;
+    struct ota_place at;
+    struct stat st;
+    int status = ota_place_find(p, path, &at);
+    if (status != 0) {
+        return status;
+    }
+    if (fstatat(at.dir, at.name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+        status = change_dir(p, &at, meta);
+    } else if (errno == ENOENT) {
+        status = new_dir(p, &at, meta);
+    } else {
+        status = ota_posix_fail(p, errno);
+    }
     ota_place_close(&at);
     return status;
 }
@@ -229,13 +257,14 @@ int ota_tree_make_dir(void *ctx, const struct ota_path *path, const struct ota_m
 /* Take away what a cut run left in a folder that is to go. No such folder, or nothing left in it: fine. */
 static int drop_leftover_in(struct ota_posix *p, const struct ota_place *at)
 {
-    int status = 0;
+    int status;
     int fd = ota_fd_open(at->dir, at->name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0);
     if (fd < 0) {
         return errno == ENOENT || errno == ENOTDIR ? 0 : ota_posix_fail(p, errno);
     }
-    if (unlinkat(fd, OTA_STAGE_NAME, 0) != 0 && errno != ENOENT && errno != EISDIR) {
-        status = ota_posix_fail(p, errno);
+    status = ota_stage_drop(p, fd);
+    if (status == -OTA_E_TARGET) {
+        status = 0; /* a folder of that name with something in it is none of ours */
     }
     (void)ota_fd_close(&fd);
     return status;
