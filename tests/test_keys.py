@@ -199,6 +199,10 @@ def test_the_board_keeps_its_keys_beneath_its_root(applier: Applier, root: Path)
     folder.symlink_to("/nowhere")  # the keys are somewhere else, so it is not known whom to trust
     assert verdict(applier, UNSIGNED, root) == "CONFIG"
     folder.unlink()
+    (root / "file").touch()
+    folder.symlink_to(root / "file/keys")
+    assert verdict(applier, UNSIGNED, root) == "CONFIG"
+    folder.unlink()
     folder.symlink_to("elsewhere")
     (root / "etc/otastream/elsewhere").mkdir()
     (root / "etc/otastream/elsewhere/k").write_bytes(public_pem(1))

@@ -120,7 +120,7 @@ int board_keys_load(struct board_keys *k, const char *path, int required, struct
     if (stat(path, &st) != 0) {
         int e = errno;
         /* a link that leads nowhere is not "no keys": the keys are somewhere else */
-        if (!required && (e == ENOTDIR || (e == ENOENT && lstat(path, &st) != 0))) {
+        if (!required && (e == ENOTDIR || e == ENOENT) && lstat(path, &st) != 0) {
             return 0;
         }
         return board_fail(why, OTA_E_CONFIG, e, "keys %s", path);
