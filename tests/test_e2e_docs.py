@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +83,15 @@ def test_scripts(folder: Path) -> None:
     (folder / "new").rename(folder / "build/2.1/rootfs")
     (command,) = [b for b in blocks("how-to/scripts.md", "sh") if b.startswith("otastream")]
     run(f"{command}otastream inspect update.ota", folder)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl command")
+def test_signing(folder: Path) -> None:
+    make_pair(folder)
+    shutil.copytree(folder / "old", folder / "board/config", symlinks=True)
+    run("".join(blocks("how-to/signing.md", "sh")), folder)
+    shown = run("otastream verify update.ota --key vendor.pub.pem --key other.pub.pem --json", folder)
+    assert len(json.loads(shown)["trusted"]) == 2
 
 
 def test_exit_codes_page_covers_every_code() -> None:
