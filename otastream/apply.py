@@ -22,8 +22,9 @@ class ApplyOptions:
     root: folder that stands for ``/`` of the board; tmp: writable folder for scripts and built images. dry_run: stop
     after preflight, nothing is written and no script is run. ignore_space: do not compare free space. keys: trusted
     keys; with at least one, only packages signed by one of them are accepted. None: those that the board itself keeps,
-    beneath the root in etc/otastream/keys. tick: called while C is at work, True
-    asks to stop where nothing is half written. progress: called with the counters after each piece.
+    beneath the root in etc/otastream/keys. outer False: refuse a package that was compressed once more from outside
+    (MAGIC). tick: called while C is at work, True asks to stop where nothing is half written. progress: called with the
+    counters after each piece.
     """
 
     root: str
@@ -31,6 +32,7 @@ class ApplyOptions:
     dry_run: bool = False
     ignore_space: bool = False
     keys: Keys | None = None
+    outer: bool = True
     tick: Tick | None = None
     progress: Callable[[Report], None] | None = None
 
@@ -43,14 +45,12 @@ def apply_package(source: Source, options: ApplyOptions) -> Report:
     failure or cut ends in the new state. Errors: any OtaError but CONFIG, CHANGED and OUTPUT.
     """
     memory = available_memory()
-    keys = options.keys
-    if keys is None:
-        keys = load_trusted(default_folder(options.root), required=False)
+    keys = trusted_keys(options)
     if seekable(source):
-        check_package(source, keys=keys, memory=memory)
+        check_package(source, keys=keys, memory=memory, outer=options.outer)
     settings = ExecOptions(dry_run=options.dry_run, ignore_space=options.ignore_space)
     executor = Executor(options.root, options.tmp, options=settings, tick=options.tick)
-    with executor, closing(read(source)) as stream:
+    with executor, closing(read(source, outer=options.outer)) as stream:
         frames = verify(stream, keys=keys, memory=memory)
         events = records(decompress(frames))
         for report in execute(events, executor=executor):
@@ -59,8 +59,13 @@ def apply_package(source: Source, options: ApplyOptions) -> Report:
     return executor.report
 
 
-def check_package(source: Source, *, keys: Keys | None = None, memory: int | None = None) -> None:
+def trusted_keys(options: ApplyOptions) -> Keys:
+    """The keys of the options, or those that the board itself keeps."""
+    return options.keys if options.keys is not None else load_trusted(default_folder(options.root), required=False)
+
+
+def check_package(source: Source, *, keys: Keys | None = None, memory: int | None = None, outer: bool = True) -> None:
     """Read a package to its end: every digest, every record, no payload."""
-    with closing(read(source)) as stream:
+    with closing(read(source, outer=outer)) as stream:
         for _ in records(decompress(verify(stream, keys=keys, memory=memory))):
             pass

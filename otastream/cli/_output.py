@@ -18,12 +18,12 @@ _HINTS = {
 }
 
 
-def report(failure: OtaError) -> None:
+def report(failure: OtaError, program: str = "otastream") -> None:
     """Print an error as two lines at most on stderr: what happened and who must act, then a hint."""
-    lines = [f"otastream: error: {failure}"]
+    lines = [f"{program}: error: {failure}"]
     hint = failure.hint or _HINTS[failure.code.who]
     if hint:
-        lines.append(f"otastream: hint: {hint}")
+        lines.append(f"{program}: hint: {hint}")
     print("\n".join(printable(line) for line in lines), file=sys.stderr)
 
 

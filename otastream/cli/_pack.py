@@ -126,7 +126,7 @@ class Arguments:
             owner=self.owner,
             xattrs=self.xattrs,
             signers=_sign.signers(self.sign_keys, self.sign_command, self.sign_public),
-            created=_epoch(),
+            created=epoch(),
             progress=show,
         )
 
@@ -143,7 +143,7 @@ def _size(option: str, text: str | None) -> int | None:
         raise error(Code.USAGE, f"{option}: {failure.detail}") from None
 
 
-def _epoch() -> int | None:
+def epoch() -> int | None:
     """SOURCE_DATE_EPOCH: the time that a reproducible build writes down."""
     text = os.environ.get("SOURCE_DATE_EPOCH")
     if not text:

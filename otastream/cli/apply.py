@@ -6,6 +6,7 @@ import contextlib
 import signal
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from types import FrameType
 from typing import Final
 
@@ -88,6 +89,18 @@ def command(
       otastream apply update.ota --root /mnt/board --dry-run
       otastream apply update.ota -k vendor.pub.pem
     """
+    options = ApplyOptions(
+        root=root,
+        tmp=tmp or tempfile.gettempdir(),
+        dry_run=dry_run,
+        ignore_space=ignore_space,
+        keys=None if keys is None else load_trusted(keys, required=True),
+    )
+    execute(package, options, progress_mode=progress_mode)
+
+
+def execute(package: str, options: ApplyOptions, *, progress_mode: str) -> None:
+    """Apply a package, show the progress and what was done; signals stop it where that is safe."""
     stop = _Stop()
     with _progress.reporter(progress_mode) as progress, _signals(stop):
 
@@ -95,17 +108,8 @@ def command(
             phase = report.phase.name.lower()
             progress.update(phase=phase, done=report.bytes_done, total=report.bytes_total, target=report.target)
 
-        options = ApplyOptions(
-            root=root,
-            tmp=tmp or tempfile.gettempdir(),
-            dry_run=dry_run,
-            ignore_space=ignore_space,
-            keys=None if keys is None else load_trusted(keys, required=True),
-            tick=stop.tick,
-            progress=show,
-        )
-        report = apply_package(package, options)
-    if dry_run:
+        report = apply_package(package, replace(options, tick=stop.tick, progress=show))
+    if options.dry_run:
         click.echo(f"{report.records_total} records would be executed; nothing was changed", err=True)
     else:
         skipped = f", {report.skipped} of them were right already" if report.skipped else ""

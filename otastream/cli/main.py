@@ -77,35 +77,36 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     sys.exit(run(args))
 
 
-def run(args: Sequence[str] | None = None) -> int:
-    """Run the program; the exit code. Prints errors, raises nothing but SystemExit."""
+def run(args: Sequence[str] | None = None, *, command: click.Command = program, name: str = "otastream") -> int:
+    """Run a program, this one unless told otherwise; the exit code. Prints errors, raises nothing but SystemExit."""
     try:
-        result = program.main(args, prog_name="otastream", standalone_mode=False)
+        result = command.main(args, prog_name=name, standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as failure:
         failure.show()
         return int(Code.USAGE)
     except OtaError as failure:
-        return _failed(failure)
+        return _failed(failure, name)
     except (KeyboardInterrupt, click.Abort):
-        return _failed(error(Code.CANCELLED))
+        return _failed(error(Code.CANCELLED), name)
     except (_ReaderGoneError, BrokenPipeError):
         _forget_stdout()
         return int(Code.OUTPUT)
     except MemoryError:
-        return _failed(error(Code.RAM))
+        return _failed(error(Code.RAM), name)
     except Exception as failure:  # noqa: BLE001 (the last line of defence: a bug is reported, not dumped)
-        return _failed(error(Code.INTERNAL, f"{type(failure).__name__}: {failure}", hint="--debug shows where"))
+        detail = f"{type(failure).__name__}: {failure}"
+        return _failed(error(Code.INTERNAL, detail, hint="OTASTREAM_DEBUG=1 shows where"), name)
     return result if isinstance(result, int) else 0
 
 
-def _failed(failure: OtaError) -> int:
+def _failed(failure: OtaError, name: str) -> int:
     if os.environ.get("OTASTREAM_DEBUG"):
         traceback.print_exc()
     if failure.code is Code.OUTPUT and failure.target == "-":
         _forget_stdout()
     with contextlib.suppress(BrokenPipeError):
-        _output.report(failure)
+        _output.report(failure, name)
     return int(failure.code)
 
 

@@ -30,14 +30,15 @@ _FAULTS: Final = {
 }
 
 
-def read(source: Source, *, piece: int = _PIECE) -> Generator[bytes, None, None]:
+def read(source: Source, *, piece: int = _PIECE, outer: bool = True) -> Generator[bytes, None, None]:
     """Bytes of the package in pieces: at most `piece` bytes, or 128 KiB where an outer layer is unpacked.
 
+    outer False: an outer layer is not unpacked, so that whoever reads finds no package there (MAGIC).
     Errors: INPUT; of an outer layer CORRUPT, TRUNCATED, LIMIT, FORMAT.
     """
     if piece < 1:
         raise ValueError("piece")
-    return _unwrapped(_pieces(source, piece))
+    return _unwrapped(_pieces(source, piece)) if outer else _plain(_pieces(source, piece))
 
 
 def seekable(source: Source) -> bool:
@@ -88,6 +89,10 @@ def _pieces(source: Source, size: int) -> Iterator[bytes]:
                 return
             offset += len(data)
             yield data
+
+
+def _plain(pieces: Iterator[bytes]) -> Generator[bytes, None, None]:
+    yield from pieces
 
 
 def _unwrapped(pieces: Iterator[bytes]) -> Generator[bytes, None, None]:

@@ -1,0 +1,96 @@
+"""``otaunpack``: the board program's command line, for machines that have Python."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+
+from otastream import __version__
+from otastream.apply import ApplyOptions, check_package, trusted_keys
+from otastream.cli import _progress
+from otastream.cli import main as _main
+from otastream.cli.apply import execute
+from otastream.errors import Code, error
+from otastream.keys import load_trusted
+from otastream.stages.read import available_memory
+
+_BOARD_ONLY = {"status": "--status", "watchdog": "--watchdog", "self_test": "--self-test"}
+_DISPLAY = {"picture": "-p", "rotation": "-s"}
+
+
+@click.command("otaunpack", context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="otaunpack")
+@click.option(
+    "-x", "package", metavar="FILE", help="The package, also gzip or zstd compressed from outside; - is stdin."
+)
+@click.option("-r", "raw", metavar="FILE", help="The same, but refuse outer compression.")
+@click.option("-t", "--tmp", metavar="DIR", help="Writable folder for scripts and built images. [default: TMPDIR]")
+@click.option(
+    "-k",
+    "--keys",
+    metavar="PATH",
+    help="Trusted keys, a PEM file or a folder of them; with any, packages without a signature by one of "
+    "them are refused. [default: etc/otastream/keys beneath the root]",
+)
+@click.option("-n", "--dry-run", is_flag=True, help="Check everything that can be checked, write nothing.")
+@click.option("--verify", is_flag=True, help="Read the whole package and check it; look at no target.")
+@click.option("--ignore-space", is_flag=True, help="Do not compare free space before writing.")
+@click.option("--root", default="/", show_default=True, metavar="DIR", help="Folder that stands for / of the board.")
+@_progress.option
+@click.option("-p", "picture", hidden=True)
+@click.option("-s", "rotation", hidden=True)
+@click.option("--status", hidden=True)
+@click.option("--watchdog", hidden=True)
+@click.option("--self-test", is_flag=True, hidden=True)
+def command(
+    *, package: str | None, raw: str | None, tmp: str | None, keys: str | None, root: str, progress_mode: str,
+    dry_run: bool, verify: bool, ignore_space: bool, **others: Any,
+) -> None:  # fmt: skip
+    """Apply a package. After a cut or a failure run the same package again.
+
+    \b
+    Examples:
+      otaunpack -x SStarOta.bin.gz
+      otaunpack -r SStarOta.bin -t /tmp
+    """
+    _refuse(others)
+    if package is not None and raw is not None:
+        raise error(Code.USAGE, "-x and -r both name a package", hint=f"otaunpack -x {package}")
+    name = package if package is not None else raw
+    if name is None:
+        raise error(Code.USAGE, "no package", hint="otaunpack -x SStarOta.bin.gz")
+    options = ApplyOptions(
+        root=root,
+        tmp=tmp or tempfile.gettempdir(),
+        dry_run=dry_run,
+        ignore_space=ignore_space,
+        keys=None if keys is None else load_trusted(keys, required=True),
+        outer=raw is None,
+    )
+    if verify:
+        check_package(name, keys=trusted_keys(options), memory=available_memory(), outer=options.outer)
+        return
+    execute(name, options, progress_mode=progress_mode)
+
+
+def _refuse(others: dict[str, Any]) -> None:
+    """Options that are known but not done here."""
+    for name, option in _DISPLAY.items():
+        if others[name] is not None:
+            raise error(Code.USAGE, f"{option}: there is no display yet", hint="leave it out, or use --progress json")
+    for name, option in _BOARD_ONLY.items():
+        if others[name]:
+            raise error(Code.USAGE, f"{option} is an option of the board program only")
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Run the program and exit with its code."""
+    sys.exit(_main.run(args, command=command, name="otaunpack"))
+
+
+if __name__ == "__main__":
+    main()
