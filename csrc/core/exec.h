@@ -130,7 +130,7 @@ int ota_exec_node_end(struct ota_exec *ex);
  * when there is none. */
 unsigned ota_exec_free_target(const struct ota_record *r);
 /* 1: the node's first `size` bytes have the digest; 0: not; OTA_E_TOO_SMALL when it cannot hold them. */
-int ota_exec_node_is(struct ota_exec *ex, struct ota_text name, uint64_t size, uint64_t digest);
+int ota_exec_node_is(struct ota_exec *ex, struct ota_text name, enum ota_node_use use, uint64_t size, uint64_t digest);
 int ota_exec_image_is(struct ota_exec *ex, uint64_t size, uint64_t digest); /* 1: complete in the temporary folder */
 
 #endif

@@ -246,7 +246,7 @@ static int expect_node(struct ota_exec *ex)
         if ((r->mask >> i & 1u) == 0)
             continue;
         ota_exec_target(ex, r->targets[i], (struct ota_text){NULL, 0});
-        if ((is = ota_exec_node_is(ex, r->targets[i], r->size, r->digest)) < 0)
+        if ((is = ota_exec_node_is(ex, r->targets[i], OTA_NODE_CHECK, r->size, r->digest)) < 0)
             return is;
         right |= is;
     }

@@ -27,16 +27,18 @@ static int too_small(struct ota_exec *ex, uint64_t size, uint64_t room)
     return ERR(TOO_SMALL);
 }
 
-int ota_exec_node_is(struct ota_exec *ex, struct ota_text name, uint64_t size, uint64_t digest)
+int ota_exec_node_is(struct ota_exec *ex, struct ota_text name, enum ota_node_use use, uint64_t size, uint64_t digest)
 {
     struct ota_flash flash;
     uint64_t room;
     uint64_t got = 0;
     /* in the source's slot: a source is checked while the target is open to be written already */
-    int st = ex->port.node_open(ex->port.ctx, OTA_SLOT_SOURCE, name.p, name.len, 0, &flash);
+    int st = ex->port.node_open(ex->port.ctx, OTA_SLOT_SOURCE, name.p, name.len, use, &flash);
     if (st != 0)
         return st;
-    room = ota_flash_good_bytes(&flash, &st);
+    if (use == OTA_NODE_CHECK && flash.kind != OTA_FLASH_BLOCK && flash.erase_size > ex->options.block_buffer)
+        st = ota_exec_fail(ex, ERR(RAM), "its erase block is larger than the block buffer");
+    room = st == 0 ? ota_flash_good_bytes(&flash, &st) : 0;
     if (st == 0 && room < size)
         st = too_small(ex, size, room);
     /* What cannot be read (a torn page, a volume whose update was cut) is not right, and no reason to give up. */
@@ -70,7 +72,7 @@ static int write_begin(struct ota_exec *ex, unsigned target)
     ex->report.changed = 1;
     if (is_ubi(ex))
         return ex->port.ubi_begin(ex->port.ctx, name.p, name.len, ex->rec.size);
-    st = ex->port.node_open(ex->port.ctx, OTA_SLOT_TARGET, name.p, name.len, 1, &ex->target_flash);
+    st = ex->port.node_open(ex->port.ctx, OTA_SLOT_TARGET, name.p, name.len, OTA_NODE_WRITE, &ex->target_flash);
     if (st != 0)
         return st;
     return ota_flash_writer_init(&ex->writer, &ex->target_flash, ex->rec.size, ex->block, ex->options.block_buffer);
@@ -88,7 +90,7 @@ static int write_end(struct ota_exec *ex)
     }
     if (st != 0)
         return st;
-    st = ota_exec_node_is(ex, ex->rec.targets[ex->at_target], ex->rec.size, ex->rec.digest);
+    st = ota_exec_node_is(ex, ex->rec.targets[ex->at_target], OTA_NODE_READ, ex->rec.size, ex->rec.digest);
     if (st < 0)
         return st;
     if (st == 0)
@@ -141,8 +143,8 @@ static int copy_all(struct ota_exec *ex, int from_image)
     if (from_image)
         st = ex->port.image_open(ex->port.ctx, OTA_SLOT_COPY, ex->rec.digest, ex->rec.size);
     else
-        st = ex->port.node_open(ex->port.ctx, OTA_SLOT_COPY, ex->rec.targets[good].p, ex->rec.targets[good].len, 0,
-                                &ex->copy_flash);
+        st = ex->port.node_open(ex->port.ctx, OTA_SLOT_COPY, ex->rec.targets[good].p, ex->rec.targets[good].len,
+                                OTA_NODE_READ, &ex->copy_flash);
     if (st == 0 && !from_image)
         ota_flash_reader_init(&ex->copy_reader, &ex->copy_flash);
     for (i = 0; st == 0 && i < ex->rec.target_count; i++)
@@ -183,7 +185,7 @@ int ota_exec_node_begin(struct ota_exec *ex)
         if ((r->mask >> i & 1u) == 0)
             continue;
         ota_exec_target(ex, r->targets[i], no_name);
-        if ((is = ota_exec_node_is(ex, r->targets[i], r->size, r->digest)) < 0)
+        if ((is = ota_exec_node_is(ex, r->targets[i], OTA_NODE_READ, r->size, r->digest)) < 0)
             return is;
         ex->wrong |= is == 0 ? 1u << i : 0u;
     }

@@ -109,7 +109,8 @@ int ota_exec_source_is(struct ota_exec *ex, const struct ota_record_source *s, c
     struct ota_path p;
     int r;
     if (source_is_node(s, rec)) {
-        r = ota_exec_node_is(ex, s->type == OTA_SOURCE_NODE ? s->node : rec->targets[0], s->size, s->digest);
+        r = ota_exec_node_is(ex, s->type == OTA_SOURCE_NODE ? s->node : rec->targets[0], OTA_NODE_READ, s->size,
+                             s->digest);
         return r == ERR(TOO_SMALL) ? 0 : r;
     }
     p = source_path(s, rec);
@@ -142,7 +143,7 @@ static int open_source(struct ota_exec *ex)
             return st < 0 ? st : ota_exec_fail(ex, ERR(TARGET), "its source is not the expected old content");
     }
     if (ex->source_is_node) {
-        st = ex->port.node_open(ex->port.ctx, OTA_SLOT_SOURCE, name.p, name.len, 0, &ex->source_flash);
+        st = ex->port.node_open(ex->port.ctx, OTA_SLOT_SOURCE, name.p, name.len, OTA_NODE_READ, &ex->source_flash);
         if (st != 0)
             return st;
         ota_flash_reader_init(&ex->source_reader, &ex->source_flash);

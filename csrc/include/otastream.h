@@ -258,6 +258,10 @@ struct ota_flash {
 
 enum ota_script_when { OTA_SCRIPT_INLINE = 0, OTA_SCRIPT_BEGIN = 1, OTA_SCRIPT_END = 2 };
 
+/* What a node is opened for. CHECK fails where writing would be refused (read-only, mounted, beneath UBI) and takes UBI
+ * volumes too; nothing is written through it. */
+enum ota_node_use { OTA_NODE_READ = 0, OTA_NODE_WRITE = 1, OTA_NODE_CHECK = 2 };
+
 enum ota_identity { OTA_ID_BOARD = 0, OTA_ID_VERSION = 1 };
 
 /* Three things can be open at once: the old content of a delta, the target, and a built image that is copied. */
@@ -291,7 +295,8 @@ struct ota_port {
     int (*free_space)(void *ctx, const struct ota_path *p, uint64_t *fs_id, uint64_t *bytes, uint32_t *unit);
 
     /* nodes: devices named by absolute path beneath the apply root; flash->ctx is good until node_close */
-    int (*node_open)(void *ctx, enum ota_slot slot, const char *name, size_t len, int write, struct ota_flash *flash);
+    int (*node_open)(void *ctx, enum ota_slot slot, const char *name, size_t len, enum ota_node_use use,
+                     struct ota_flash *flash);
     int (*node_close)(void *ctx, enum ota_slot slot);
 
     /* ubi volumes: the kernel replaces the whole volume; begin makes the old content unreadable */

@@ -127,12 +127,13 @@ static int block_open(struct ota_posix *p, enum ota_slot slot, const struct ota_
 
 /* A character device is opened only when it is known what it is: opening a watchdog, say, starts it. */
 static int character_open(struct ota_posix *p, enum ota_slot slot, const struct ota_place *at, const struct stat *st,
-                          int write, struct ota_flash *flash)
+                          enum ota_node_use use, struct ota_flash *flash)
 {
+    int write = use != OTA_NODE_READ;
     int is_mtd = major(st->st_rdev) == MTD_CHAR_MAJOR;
     int fd;
     int status;
-    if (!is_mtd && (write || !ota_ubi_is_volume(p, st->st_rdev))) {
+    if (!is_mtd && (use == OTA_NODE_WRITE || !ota_ubi_is_volume(p, st->st_rdev))) {
         return ota_posix_refuse(p, OTA_E_NODE);
     }
     status = ota_node_openat(p, at, st, write ? O_RDWR : O_RDONLY, &fd);
@@ -147,7 +148,8 @@ static int character_open(struct ota_posix *p, enum ota_slot slot, const struct 
     return status;
 }
 
-int ota_block_node_open(void *ctx, enum ota_slot slot, const char *name, size_t len, int write, struct ota_flash *flash)
+int ota_block_node_open(void *ctx, enum ota_slot slot, const char *name, size_t len, enum ota_node_use use,
+                        struct ota_flash *flash)
 {
     struct ota_posix *p = ctx;
     struct ota_place at;
@@ -160,9 +162,9 @@ int ota_block_node_open(void *ctx, enum ota_slot slot, const char *name, size_t 
     status = ota_node_find(p, name, len, &at, &st);
     if (status == 0) {
         if (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)) {
-            status = block_open(p, slot, &at, &st, write, flash);
+            status = block_open(p, slot, &at, &st, use != OTA_NODE_READ, flash);
         } else if (S_ISCHR(st.st_mode)) {
-            status = character_open(p, slot, &at, &st, write, flash);
+            status = character_open(p, slot, &at, &st, use, flash);
         } else {
             status = ota_posix_refuse(p, OTA_E_NODE);
         }

@@ -142,7 +142,7 @@ int ota_tree_free_space(void *ctx, const struct ota_path *path, uint64_t *fs_id,
 int ota_meta_apply(struct ota_posix *p, int fd, const struct ota_meta *meta, int *changed);
 
 /* block.c: nodes. A character device of the MTD major goes to ota_mtd_open, a UBI volume to ota_ubi_open. */
-int ota_block_node_open(void *ctx, enum ota_slot slot, const char *name, size_t len, int write,
+int ota_block_node_open(void *ctx, enum ota_slot slot, const char *name, size_t len, enum ota_node_use use,
                         struct ota_flash *flash);
 int ota_block_node_close(void *ctx, enum ota_slot slot);
 /* Also used for files and images. */

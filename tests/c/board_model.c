@@ -373,15 +373,17 @@ static int p_free_space(void *ctx, const struct ota_path *p, uint64_t *fs_id, ui
     return 0;
 }
 
-static int p_node_open(void *ctx, enum ota_slot slot, const char *name, size_t len, int write, struct ota_flash *flash)
+static int p_node_open(void *ctx, enum ota_slot slot, const char *name, size_t len, enum ota_node_use use,
+                       struct ota_flash *flash)
 {
     struct board_model *b = ctx;
     (void)slot;
-    (void)write;
     if (b->dead)
         return ERR(IO);
     for (unsigned i = 0; i < BOARD_NODES; i++)
         if (strlen(b->nodes[i].name) == len && memcmp(b->nodes[i].name, name, len) == 0 && len > 0) {
+            if (use != OTA_NODE_READ && b->nodes[i].readonly)
+                return ERR(READONLY);
             *flash = b->nodes[i].flash->flash;
             return 0;
         }

@@ -36,6 +36,7 @@ struct board_entry {
 struct board_node {
     char name[BOARD_PATH]; /* "" : free */
     struct flash_model *flash;
+    int readonly;
 };
 
 struct board_image {
