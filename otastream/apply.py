@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from otastream.keys import Keys, default_folder, load_trusted
 from otastream.native import ExecOptions, Executor, Report, Tick
 from otastream.stages.decompress import decompress
-from otastream.stages.execute import execute
+from otastream.stages.execute import block_buffer, execute
 from otastream.stages.read import Source, available_memory, read, seekable
 from otastream.stages.records import records
 from otastream.stages.verify import verify
@@ -48,7 +48,7 @@ def apply_package(source: Source, options: ApplyOptions) -> Report:
     keys = trusted_keys(options)
     if seekable(source):
         check_package(source, keys=keys, memory=memory, outer=options.outer)
-    settings = ExecOptions(dry_run=options.dry_run, ignore_space=options.ignore_space)
+    settings = ExecOptions(dry_run=options.dry_run, ignore_space=options.ignore_space, block_buffer=block_buffer())
     executor = Executor(options.root, options.tmp, options=settings, tick=options.tick)
     with executor, closing(read(source, outer=options.outer)) as stream:
         frames = verify(stream, keys=keys, memory=memory)

@@ -31,6 +31,7 @@ from otastream.keys import Signer
 from otastream.model import Codec, Preamble
 from otastream.stages.compress import compress
 from otastream.stages.decompress import decompress
+from otastream.stages.execute import block_buffer
 from otastream.stages.read import available_memory, read, seekable
 from otastream.stages.verify import verify
 from otastream.stages.write import write
@@ -422,3 +423,19 @@ def test_write_needs_the_same_memory_for_any_size(tmp_path: Path) -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] - peaks[0] < 300_000
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ('dev:    size   erasesize  name\nmtd0: 08000000 00020000 "nand"\nmtd1: 00100000 00001000 "nor"\n', 0x20000),
+        ('dev:    size   erasesize  name\nmtd0: 00100000 00001000 "nor"\n', 0x10000),
+        ("dev:    size   erasesize  name\nmtd0: nonsense\nmtd1: 1 xyz\n", 0x10000),
+        (None, 0x10000),
+    ],
+)
+def test_the_block_buffer_holds_the_largest_erase_block(tmp_path: Path, text: str | None, size: int) -> None:
+    table = tmp_path / "mtd"
+    if text is not None:
+        table.write_text(text)
+    assert block_buffer(str(table)) == size

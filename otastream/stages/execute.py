@@ -11,6 +11,17 @@ from otastream.model import Event
 from otastream.native import Executor, Report
 
 
+def block_buffer(mtd: str = "/proc/mtd") -> int:
+    """Bytes for the executor's block buffer: the largest erase block of this machine's raw flash, at least 64 KiB."""
+    largest = 1 << 16
+    with contextlib.suppress(OSError, ValueError), open(mtd, encoding="ascii", errors="replace") as lines:
+        for line in lines:
+            fields = line.split()  # mtd0: SIZE ERASESIZE "name", both in hex
+            if len(fields) >= 3 and fields[0].startswith("mtd"):
+                largest = max(largest, min(int(fields[2], 16), 1 << 26))
+    return largest
+
+
 def execute(events: Iterable[Event], *, executor: Executor) -> Iterator[Report]:
     """Feed the executor, which was entered already; give its counters after each piece, the final ones last.
 
