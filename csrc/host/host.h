@@ -20,35 +20,38 @@ struct ota_known {
     size_t room;
 };
 
-/* text[text_pos ..) up to the next stretch is old[old_pos ..). */
-struct ota_stretch {
-    uint64_t text_pos;
-    uint64_t old_pos;
-};
+/* Shorter matches are not looked for: they seldom pay, and most of the time went into them. */
+#define OTA_MATCH_MIN 5u
 
-/* The suffix array of old, 32 or 64 bits an entry, and where in it the suffixes with each first two bytes begin. */
+/* The suffix array of old, 32 or 64 bits an entry, and where in it the suffixes with the same first bits begin. It is
+ * made by the first search that needs it. */
 struct ota_suffix {
+    const struct ota_sorter *sorter;
     const uint8_t *text;
     uint64_t size;
+    int status; /* of sorting; sticky */
     int32_t *sa32;
     int64_t *sa64;
-    uint32_t *bucket;              /* with sa32 only; 65536 entries */
-    uint8_t *packed;               /* text, when it is only a part of old; else NULL */
-    struct ota_stretch *stretches; /* then: where its parts are from, rising, the first at 0 */
-    size_t stretch_count;
+    uint32_t *bucket; /* with sa32 only; 65536 >> bucket_shift entries, and the end */
+    unsigned bucket_shift;
+    uint8_t *grams; /* bits: which hashes of OTA_MATCH_MIN bytes occur in text */
+    unsigned gram_log;
+    uint8_t *packed;        /* text, when it is only a part of old; else NULL */
+    uint32_t *origin;       /* then: the number in old of each of its blocks */
     struct ota_known known; /* long matches of new in old, which searching would not find again */
 };
 
-/* -OTA_E_RAM, -OTA_E_USAGE, -OTA_E_INTERNAL as ota_diff_bsdiff says. */
+/* sorter and text must live as long as s. 0 or -OTA_E_RAM. */
 int ota_suffix_init(struct ota_suffix *s, const struct ota_sorter *sorter, const uint8_t *text, uint64_t size);
 /* The same without what ota_find_settled finds for this new content. */
 int ota_suffix_init_for(struct ota_suffix *s, const struct ota_sorter *sorter, const uint8_t *old_data,
                         uint64_t old_size, const uint8_t *new_data, uint64_t new_size);
 void ota_suffix_free(struct ota_suffix *s);
 
-/* Length of the longest prefix of key[len] that occurs in text, and where (*pos). Of equally long ones it is the one
- * nearest to `near` among the few that lie together in the array. 0: not even two bytes occur. */
-uint64_t ota_suffix_longest(const struct ota_suffix *s, const uint8_t *key, uint64_t len, uint64_t near, uint64_t *pos);
+/* Length of the longest prefix of key[len] that occurs in text, and where in old (*pos). Of equally long ones it is the
+ * one nearest to `near` among the few that lie together in the array. 0: not even OTA_MATCH_MIN bytes occur, or
+ * s->status says why nothing could be found: -OTA_E_RAM, -OTA_E_USAGE, -OTA_E_INTERNAL as ota_diff_bsdiff has them. */
+uint64_t ota_suffix_longest(struct ota_suffix *s, const uint8_t *key, uint64_t len, uint64_t near, uint64_t *pos);
 
 /* ---- settled.c: what stays as it is ----------------------------------------------------------------------------- */
 

@@ -17,8 +17,11 @@
 
 /* A match elsewhere must agree in so many bytes more than the present diagonal does over the same stretch. */
 #define SWITCH_GAIN 3u
-/* Agreeing bytes on the present diagonal that are followed without a search. */
+/* Agreeing bytes on the present diagonal that are followed without a search: so many in a row, or so many of the next.
+ * Fewer of the next (12 of 16) would suit tables of the same layout, but cost libraries more than that. */
 #define FOLLOW_MIN 8u
+#define FOLLOW_NEXT 16u
+#define FOLLOW_AGREE 14u
 
 /* Growing: what a byte that agrees is worth, and what one that does not costs; it ends for good this far below. */
 #define AGREE 2
@@ -87,7 +90,7 @@ static uint64_t follow(const struct matcher *m, uint64_t new_pos, uint64_t old_p
 }
 
 /* The longest match of new[at ..) that is known or can be found; of equally long ones one that is near to `here`. */
-static uint64_t best_match(const struct matcher *m, uint64_t at, uint64_t here, uint64_t *pos)
+static uint64_t best_match(struct matcher *m, uint64_t at, uint64_t here, uint64_t *pos)
 {
     const struct ota_piece *known = ota_known_at(&m->suffix.known, at);
     uint64_t len = ota_suffix_longest(&m->suffix, m->new_data + at, m->new_size - at, here, pos);
@@ -102,7 +105,7 @@ static uint64_t best_match(const struct matcher *m, uint64_t at, uint64_t here, 
 }
 
 /* The next place behind the sure end of t where another diagonal is better. 0: there is none. */
-static int find_next(const struct matcher *m, const struct track *t, struct track *next)
+static int find_next(struct matcher *m, const struct track *t, struct track *next)
 {
     uint64_t at = t->sure;
 
@@ -113,6 +116,10 @@ static int find_next(const struct matcher *m, const struct track *t, struct trac
 
         if (run >= FOLLOW_MIN) {
             at += run;
+            continue;
+        }
+        if (agreeing(m, t, at, min_u64(at + FOLLOW_NEXT, m->new_size)) >= FOLLOW_AGREE) {
+            at++;
             continue;
         }
         len = best_match(m, at, here, &pos);
@@ -130,41 +137,48 @@ static int find_next(const struct matcher *m, const struct track *t, struct trac
 
 /* ---- growing ---------------------------------------------------------------------------------------------------- */
 
+/* How many of the first bytes of new at `a` and old at `b` are worth taking, at most `room`; step -1: of those in front
+ * of a and b, backwards. */
+static uint64_t grow(const uint8_t *a, const uint8_t *b, uint64_t room, int step)
+{
+    uint64_t best = 0, i = 0;
+    int64_t score = 0, top = 0;
+
+    while (i < room && score + GROW_DROP > top) {
+        int64_t at = step > 0 ? (int64_t)i : -1 - (int64_t)i;
+
+        if (a[at] != b[at]) {
+            score -= DIFFER;
+            i++;
+            continue;
+        }
+        uint64_t run = step > 0 ? ota_common_prefix(a + i, b + i, room - i) : ota_common_suffix(a - i, b - i, room - i);
+
+        score += (int64_t)run * AGREE;
+        i += run;
+        if (score > top) {
+            top = score;
+            best = i;
+        }
+    }
+    return best;
+}
+
 /* How far t is worth following from its sure end up to new position `limit`. */
 static uint64_t grow_forward(const struct matcher *m, const struct track *t, uint64_t limit)
 {
     uint64_t old_pos = old_at(t, t->sure);
     uint64_t room = min_u64(limit - t->sure, m->old_size - old_pos);
-    const uint8_t *a = m->new_data + t->sure, *b = m->old_data + old_pos;
-    uint64_t best = 0;
-    int64_t score = 0, top = 0;
 
-    for (uint64_t i = 0; i < room && score + GROW_DROP > top; i++) {
-        score += a[i] == b[i] ? AGREE : -DIFFER;
-        if (score > top) {
-            top = score;
-            best = i + 1;
-        }
-    }
-    return t->sure + best;
+    return t->sure + grow(m->new_data + t->sure, m->old_data + old_pos, room, 1);
 }
 
 /* How far t is worth following backwards from its start, at most to new position `limit`. */
 static uint64_t grow_backward(const struct matcher *m, const struct track *t, uint64_t limit)
 {
     uint64_t room = min_u64(t->new_pos - limit, t->old_pos);
-    const uint8_t *a = m->new_data + t->new_pos, *b = m->old_data + t->old_pos;
-    uint64_t best = 0;
-    int64_t score = 0, top = 0;
 
-    for (uint64_t i = 1; i <= room && score + GROW_DROP > top; i++) {
-        score += *(a - i) == *(b - i) ? AGREE : -DIFFER;
-        if (score > top) {
-            top = score;
-            best = i;
-        }
-    }
-    return t->new_pos - best;
+    return t->new_pos - grow(m->new_data + t->new_pos, m->old_data + t->old_pos, room, -1);
 }
 
 /* Both t and next could make new[from .. to): the position where to change over so that most bytes agree. */
@@ -330,12 +344,14 @@ static void advance(const struct matcher *m, struct track *held, struct track *t
 }
 
 /* Everything from the shared beginning on, which t covers. */
-static int scan(const struct matcher *m, struct track t)
+static int scan(struct matcher *m, struct track t)
 {
     struct track held = nothing_before(&t), next;
 
     while (m->payload->status == 0 && find_next(m, &t, &next))
         advance(m, &held, &t, &next);
+    if (m->payload->status == 0)
+        m->payload->status = m->suffix.status;
     if (m->payload->status == 0) {
         give(m, &held);
         t.end = grow_forward(m, &t, m->new_size);

@@ -6,6 +6,11 @@
 
 #define PAIRS 65536u
 
+/* Bits of the table of what occurs: 16 to 32 for each byte of text, 4 MiB at most. */
+#define GRAM_LOG_MIN 10u
+#define GRAM_LOG_MAX 25u
+#define GRAM_FACTOR 0x9E3779B97F4A7C15u
+
 /* Longest piece of new that is compared at once: bounds the time on long repeats. */
 #define KEY_MAX 16384u
 
@@ -41,99 +46,130 @@ static uint64_t entry(const struct ota_suffix *s, uint64_t index)
     return s->sa32 != NULL ? (uint64_t)s->sa32[index] : (uint64_t)s->sa64[index];
 }
 
-static unsigned pair(const uint8_t *p)
+/* ---- what occurs at all ----------------------------------------------------------------------------------------- */
+
+static uint32_t gram_bit(const struct ota_suffix *s, const uint8_t *p)
 {
-    return (unsigned)p[0] << 8 | p[1];
+    uint64_t gram = 0;
+
+    memcpy(&gram, p, OTA_MATCH_MIN); /* the order of bytes in memory changes the hash only */
+    return (uint32_t)((gram * GRAM_FACTOR) >> (64 - s->gram_log));
 }
 
-/* bucket[xy] = number of suffixes that sort before all those which begin with the bytes x y. */
-static int fill_buckets(struct ota_suffix *s)
+/* One bit for each hash of OTA_MATCH_MIN bytes of text: most of what does not occur is known without a search. */
+static int fill_grams(struct ota_suffix *s)
 {
-    uint32_t sum = 0;
-
-    s->bucket = calloc(PAIRS, sizeof *s->bucket);
-    if (s->bucket == NULL)
+    s->gram_log = GRAM_LOG_MIN;
+    while (s->gram_log < GRAM_LOG_MAX && s->size >> (s->gram_log - 4) != 0)
+        s->gram_log++;
+    s->grams = calloc((size_t)1 << (s->gram_log - 3), 1);
+    if (s->grams == NULL)
         return -OTA_E_RAM;
-    for (uint64_t i = 0; i + 1 < s->size; i++)
-        s->bucket[pair(s->text + i)]++;
-    for (unsigned k = 0; k < PAIRS; k++) {
-        uint32_t count = s->bucket[k];
+    for (uint64_t i = 0; i + OTA_MATCH_MIN <= s->size; i++) {
+        uint32_t bit = gram_bit(s, s->text + i);
 
-        /* the suffix of one byte is in no pair; it sorts before all pairs that begin with it */
-        if (k == (unsigned)s->text[s->size - 1] << 8)
-            sum++;
-        s->bucket[k] = sum;
-        sum += count;
+        s->grams[bit >> 3] |= (uint8_t)(1u << (bit & 7u));
     }
     return 0;
 }
 
-int ota_suffix_init(struct ota_suffix *s, const struct ota_sorter *sorter, const uint8_t *text, uint64_t size)
+static int may_occur(const struct ota_suffix *s, const uint8_t *key)
+{
+    uint32_t bit = gram_bit(s, key);
+
+    return s->grams[bit >> 3] >> (bit & 7u) & 1;
+}
+
+/* ---- sorting ---------------------------------------------------------------------------------------------------- */
+
+/* The bucket of a suffix: of its first two bytes (a last single byte counts as followed by 0) the first bits. */
+static unsigned bucket_of(const struct ota_suffix *s, const uint8_t *p, uint64_t len)
+{
+    return ((unsigned)p[0] << 8 | (len > 1 ? p[1] : 0u)) >> s->bucket_shift;
+}
+
+/* bucket[k] = number of suffixes in the buckets before k. As many buckets as suffixes at most, or filling costs more
+ * than it saves. */
+static int fill_buckets(struct ota_suffix *s)
+{
+    uint32_t sum = 0;
+    unsigned count;
+
+    while (s->bucket_shift < 8 && PAIRS >> s->bucket_shift > s->size)
+        s->bucket_shift++;
+    count = PAIRS >> s->bucket_shift;
+    s->bucket = calloc((size_t)count + 1, sizeof *s->bucket);
+    if (s->bucket == NULL)
+        return -OTA_E_RAM;
+    for (uint64_t i = 0; i < s->size; i++)
+        s->bucket[bucket_of(s, s->text + i, s->size - i)]++;
+    for (unsigned k = 0; k <= count; k++) {
+        uint32_t here = s->bucket[k];
+
+        s->bucket[k] = sum;
+        sum += here;
+    }
+    return 0;
+}
+
+/* Sort when the first search comes: often there is none. */
+static int sort(struct ota_suffix *s)
 {
     int failed;
 
-    memset(s, 0, sizeof *s);
-    s->text = text;
-    s->size = size;
-    if (size == 0)
-        return 0;
-    if (size < INT32_MAX && sorter->sort32 != NULL) {
-        s->sa32 = malloc((size_t)size * sizeof *s->sa32);
+    if (s->size < INT32_MAX && s->sorter->sort32 != NULL) {
+        s->sa32 = malloc((size_t)s->size * sizeof *s->sa32);
         if (s->sa32 == NULL)
             return -OTA_E_RAM;
-        failed = sorter->sort32(text, s->sa32, (int32_t)size);
+        failed = s->sorter->sort32(s->text, s->sa32, (int32_t)s->size);
         if (failed == 0)
             return fill_buckets(s);
     } else {
-        if (sorter->sort64 == NULL)
+        if (s->sorter->sort64 == NULL)
             return -OTA_E_USAGE;
-        if (size > SIZE_MAX / sizeof *s->sa64)
+        if (s->size > SIZE_MAX / sizeof *s->sa64)
             return -OTA_E_RAM;
-        s->sa64 = malloc((size_t)size * sizeof *s->sa64);
+        s->sa64 = malloc((size_t)s->size * sizeof *s->sa64);
         if (s->sa64 == NULL)
             return -OTA_E_RAM;
-        failed = sorter->sort64(text, s->sa64, (int64_t)size);
+        failed = s->sorter->sort64(s->text, s->sa64, (int64_t)s->size);
         if (failed == 0)
             return 0;
     }
     return failed == -2 ? -OTA_E_RAM : -OTA_E_INTERNAL; /* libdivsufsort: -1 wrong arguments, -2 no memory */
 }
 
-/* Copy what is not settled into s->packed. *size: how much that is. */
+int ota_suffix_init(struct ota_suffix *s, const struct ota_sorter *sorter, const uint8_t *text, uint64_t size)
+{
+    memset(s, 0, sizeof *s);
+    s->sorter = sorter;
+    s->text = text;
+    s->size = size;
+    return fill_grams(s);
+}
+
+/* Copy what is not settled into s->packed, and note where each block of it comes from. *size: how much that is. */
 static int pack_text(struct ota_suffix *s, const uint8_t *old_data, uint64_t old_size, const uint8_t *settled,
                      uint64_t *size)
 {
-    uint64_t blocks = old_size / OTA_SETTLED_BLOCK, kept = old_size % OTA_SETTLED_BLOCK, from = 0;
-    size_t count = 1;
+    uint64_t blocks = old_size / OTA_SETTLED_BLOCK, kept = 1; /* the last one, which is shorter */
 
-    for (uint64_t b = 0; b < blocks; b++) {
-        kept += settled[b] ? 0 : OTA_SETTLED_BLOCK;
-        count += b > 0 && settled[b - 1] && !settled[b];
-    }
-    s->packed = malloc((size_t)kept + 1);
-    s->stretches = malloc((count + 1) * sizeof *s->stretches);
-    if (s->packed == NULL || s->stretches == NULL)
+    for (uint64_t b = 0; b < blocks; b++)
+        kept += !settled[b];
+    s->packed = malloc((size_t)kept * OTA_SETTLED_BLOCK);
+    s->origin = malloc((size_t)kept * sizeof *s->origin);
+    if (s->packed == NULL || s->origin == NULL)
         return -OTA_E_RAM;
     *size = 0;
-    while (from < old_size) {
-        uint64_t first = from / OTA_SETTLED_BLOCK, last;
+    for (uint64_t b = 0; b <= blocks; b++) {
+        uint64_t pos = b * OTA_SETTLED_BLOCK;
+        uint64_t len = b < blocks ? OTA_SETTLED_BLOCK : old_size - pos;
 
-        while (first < blocks && settled[first])
-            first++;
-        for (last = first; last < blocks && !settled[last];)
-            last++;
-        from = first * OTA_SETTLED_BLOCK;
-
-        uint64_t end = last == blocks ? old_size : last * OTA_SETTLED_BLOCK;
-
-        if (end > from) {
-            struct ota_stretch stretch = {*size, from};
-
-            s->stretches[s->stretch_count++] = stretch;
-            memcpy(s->packed + *size, old_data + from, (size_t)(end - from));
-            *size += end - from;
-        }
-        from = end;
+        if (b < blocks && settled[b])
+            continue;
+        s->origin[*size / OTA_SETTLED_BLOCK] = (uint32_t)b;
+        memcpy(s->packed + *size, old_data + pos, (size_t)len);
+        *size += len;
     }
     return 0;
 }
@@ -160,8 +196,7 @@ int ota_suffix_init_for(struct ota_suffix *s, const struct ota_sorter *sorter, c
     if (status == 0)
         status = ota_suffix_init(s, sorter, part.packed, size);
     s->packed = part.packed;
-    s->stretches = part.stretches;
-    s->stretch_count = part.stretch_count;
+    s->origin = part.origin;
     s->known = part.known;
     return status;
 }
@@ -169,51 +204,24 @@ int ota_suffix_init_for(struct ota_suffix *s, const struct ota_sorter *sorter, c
 /* Where in old a position of text is. */
 static uint64_t to_old(const struct ota_suffix *s, uint64_t pos)
 {
-    size_t lo = 0, hi = s->stretch_count;
-
-    if (s->packed == NULL)
+    if (s->origin == NULL)
         return pos;
-    while (hi - lo > 1) {
-        size_t mid = lo + (hi - lo) / 2;
-
-        if (s->stretches[mid].text_pos <= pos)
-            lo = mid;
-        else
-            hi = mid;
-    }
-    return s->stretches[lo].old_pos + (pos - s->stretches[lo].text_pos);
+    return (uint64_t)s->origin[pos / OTA_SETTLED_BLOCK] * OTA_SETTLED_BLOCK + pos % OTA_SETTLED_BLOCK;
 }
 
 void ota_suffix_free(struct ota_suffix *s)
 {
     free(s->packed);
-    free(s->stretches);
+    free(s->origin);
     free(s->known.pieces);
+    free(s->grams);
     free(s->sa32);
     free(s->sa64);
     free(s->bucket);
     memset(s, 0, sizeof *s);
 }
 
-/* The entries that begin with the first two bytes of key: [*lo, *hi). Returns how many bytes all of them share with
- * key. */
-static uint64_t narrow(const struct ota_suffix *s, const uint8_t *key, uint64_t *lo, uint64_t *hi)
-{
-    unsigned k = pair(key);
-
-    *lo = 0;
-    *hi = s->size;
-    if (s->bucket == NULL)
-        return 0;
-    *lo = s->bucket[k];
-    if (k + 1 < PAIRS) {
-        *hi = s->bucket[k + 1];
-        /* the suffix of one byte stands between two pairs */
-        if ((k & 0xffu) == 0xffu && s->text[s->size - 1] == key[0] + 1)
-            *hi -= 1;
-    }
-    return 2;
-}
+/* ---- searching -------------------------------------------------------------------------------------------------- */
 
 static uint64_t distance(uint64_t a, uint64_t b)
 {
@@ -245,15 +253,23 @@ static uint64_t nearest(const struct ota_suffix *s, const uint8_t *key, uint64_t
     return best;
 }
 
-uint64_t ota_suffix_longest(const struct ota_suffix *s, const uint8_t *key, uint64_t len, uint64_t near, uint64_t *pos)
+uint64_t ota_suffix_longest(struct ota_suffix *s, const uint8_t *key, uint64_t len, uint64_t near, uint64_t *pos)
 {
-    uint64_t lo, hi, left, right, best = 0, index = 0;
+    uint64_t lo = 0, hi, left = 0, right = 0, best = 0, index = 0;
 
-    if (s->size < 2 || len < 2)
+    if (s->status != 0 || s->size < OTA_MATCH_MIN || len < OTA_MATCH_MIN || !may_occur(s, key))
+        return 0;
+    if (s->sa32 == NULL && s->sa64 == NULL)
+        s->status = sort(s);
+    if (s->status != 0)
         return 0;
     if (len > KEY_MAX)
         len = KEY_MAX;
-    left = right = narrow(s, key, &lo, &hi);
+    hi = s->size;
+    if (s->bucket != NULL) {
+        lo = s->bucket[bucket_of(s, key, len)];
+        hi = s->bucket[bucket_of(s, key, len) + 1];
+    }
     while (lo < hi) {
         uint64_t mid = lo + (hi - lo) / 2;
         uint64_t at = entry(s, mid);
@@ -275,7 +291,7 @@ uint64_t ota_suffix_longest(const struct ota_suffix *s, const uint8_t *key, uint
             right = n;
         }
     }
-    if (best < 2)
+    if (best < OTA_MATCH_MIN)
         return 0;
     *pos = nearest(s, key, best, index, near);
     return best;

@@ -171,25 +171,29 @@ static void test_pairs(const struct ota_sorter *sorter, int fd, int rounds)
 
 static void test_longest(void)
 {
-    static const uint8_t text[] = "abracadabra\xff\xff\xff";
+    static const uint8_t text[] = "abracadabracad\xff\xff\xff\xff\xff\xff";
     struct ota_sorter sorter = {sort32, sort64};
     struct ota_suffix s;
     uint64_t pos = 99;
 
     check_case = "longest match";
     CHECK_INT(ota_suffix_init(&s, &sorter, text, sizeof text - 1), 0);
-    CHECK_INT(ota_suffix_longest(&s, (const uint8_t *)"abrax", 5, 0, &pos), 4);
+    CHECK_INT(ota_suffix_longest(&s, (const uint8_t *)"xyzzy", 5, 0, &pos), 0);
+    CHECK(s.sa32 == NULL); /* not sorted for what does not occur */
+    CHECK_INT(ota_suffix_longest(&s, (const uint8_t *)"abracax", 7, 0, &pos), 6);
     CHECK_INT(pos, 0); /* the nearer one of 0 and 7 */
-    CHECK_INT(ota_suffix_longest(&s, (const uint8_t *)"abrax", 5, 6, &pos), 4);
+    CHECK(s.sa32 != NULL);
+    CHECK_INT(ota_suffix_longest(&s, (const uint8_t *)"abracax", 7, 6, &pos), 6);
     CHECK_INT(pos, 7);
-    CHECK_INT(ota_suffix_longest(&s, (const uint8_t *)"abracx", 6, 7, &pos), 5);
-    CHECK_INT(pos, 0);
-    CHECK_INT(ota_suffix_longest(&s, (const uint8_t *)"ra\xff\xffq", 5, 0, &pos), 4);
-    CHECK_INT(pos, 9);
-    CHECK_INT(ota_suffix_longest(&s, (const uint8_t *)"\xff\xff\xff\xff", 4, 0, &pos), 3);
-    CHECK_INT(pos, 11);
-    CHECK_INT(ota_suffix_longest(&s, (const uint8_t *)"ax", 2, 0, &pos), 0);
-    CHECK_INT(ota_suffix_longest(&s, (const uint8_t *)"a", 1, 0, &pos), 0);
+    CHECK_INT(ota_suffix_longest(&s, (const uint8_t *)"dabraq", 6, 7, &pos), 5);
+    CHECK_INT(pos, 6);
+    CHECK_INT(ota_suffix_longest(&s, (const uint8_t *)"acad\xff\xffq", 7, 0, &pos), 6);
+    CHECK_INT(pos, 10);
+    CHECK_INT(ota_suffix_longest(&s, (const uint8_t *)"\xff\xff\xff\xff\xff\xff\xff\xff", 8, 0, &pos), 6);
+    CHECK_INT(pos, 14);
+    CHECK_INT(ota_suffix_longest(&s, (const uint8_t *)"\xff\xff\xff\xff\xff!", 6, 19, &pos), 5);
+    CHECK_INT(pos, 15);
+    CHECK_INT(ota_suffix_longest(&s, (const uint8_t *)"abra", 4, 0, &pos), 0);
     ota_suffix_free(&s);
 }
 
@@ -197,7 +201,7 @@ static void test_failures(void)
 {
     struct ota_sorter no_memory = {sort_without_memory, NULL}, broken = {sort_broken, NULL}, none = {NULL, NULL};
     struct ota_diff_stats stats;
-    const uint8_t old[] = "old content", want[] = "new content!";
+    const uint8_t old[] = "old content", want[] = "another old content!";
     const struct ota_sorter *sorters[] = {&no_memory, &broken, &none};
     const int statuses[] = {-OTA_E_RAM, -OTA_E_INTERNAL, -OTA_E_USAGE};
 
