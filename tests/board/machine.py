@@ -76,7 +76,7 @@ class Virt:
 
     def command(self, kit: Kit, initrd: Path, kernel_args: str) -> list[str | Path]:
         args: list[str | Path] = ["-M", "virt,highmem=off", "-cpu", "cortex-a7", "-m", f"{self.ram}M"]
-        for i, disk in enumerate(self.disks):
+        for i, disk in reversed(list(enumerate(self.disks))):  # the kernel finds the last one first: that is vda
             cache = "writethrough" if self.synced else "unsafe"
             args += ["-drive", f"if=none,id=d{i},file={disk},format=raw,cache={cache}"]
             args += ["-device", f"virtio-blk-device,drive=d{i}"]
@@ -163,7 +163,7 @@ def run(kit: Kit, machine: Machine, job: Job, *, log: Path, cut: Cut | None = No
     lines: list[str] = []
     code: int | None = None
     was_cut = False
-    with tempfile.TemporaryDirectory(prefix="otastream-board-") as folder, log.open("a") as console:
+    with tempfile.TemporaryDirectory(prefix="otastream-board-") as folder, log.open("a", buffering=1) as console:
         initrd = Path(folder) / "initrd"
         _initrd(kit, job, initrd)
         args = machine.command(kit, initrd, f"{KERNEL_ARGS} sets={','.join(job.sets)}")

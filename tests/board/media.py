@@ -6,10 +6,11 @@ compares the whole flash without asking the kernel under test.
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from board.provide import run
 
 ERASED = b"\xff"
 GOOD = 0xFF
@@ -90,33 +91,20 @@ class Nand:
 def ext4(path: Path, folder: Path, *, mib: int) -> Path:
     """An ext4 disk with the content of a folder; its owner is root."""
     path.unlink(missing_ok=True)
-    command: list[str | Path] = ["mke2fs", "-q", "-t", "ext4", "-E", "root_owner=0:0", "-d", folder, path, f"{mib}M"]
-    subprocess.run(command, check=True, capture_output=True)
+    run("mke2fs", "-q", "-t", "ext4", "-E", "root_owner=0:0", "-d", folder, path, f"{mib}M")
     return path
 
 
 def squashfs(path: Path, folder: Path) -> Path:
     """A gzip squashfs, root's, the same bytes each time."""
     path.unlink(missing_ok=True)
-    command: list[str | Path] = [
-        "mksquashfs",
-        folder,
-        path,
-        "-comp",
-        "gzip",
-        "-all-root",
-        "-all-time",
-        "0",
-        "-mkfs-time",
-        "0",
-    ]
-    subprocess.run([*command, "-no-progress", "-quiet"], check=True, capture_output=True)
+    run("mksquashfs", folder, path, *"-comp gzip -all-root -all-time 0 -mkfs-time 0 -no-progress -quiet".split())
     return path
 
 
 def ubifs(path: Path, folder: Path, *, block: int, blocks: int, page: int = 2048) -> Path:
     """A ubifs for a volume of so many logical erase blocks of `block` bytes."""
     path.unlink(missing_ok=True)
-    command: list[str | Path] = ["mkfs.ubifs", "-m", str(page), "-e", str(block), "-c", str(blocks), "-x", "lzo", "-U"]
-    subprocess.run([*command, "-r", folder, "-o", path], check=True, capture_output=True)
+    geometry = ["-m", str(page), "-e", str(block), "-c", str(blocks)]
+    run("mkfs.ubifs", *geometry, "-x", "lzo", "-U", "-r", folder, "-o", path)
     return path
