@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Callable
@@ -128,6 +129,13 @@ def number(option: str, text: str | None) -> int | None:
     if re.fullmatch(r"\s*(0[xX][0-9a-fA-F]{1,15}|[0-9]{1,18})\s*", text) is None:
         raise error(Code.USAGE, f"{option} {text!r} is not a number: write 5242880 or 0x500000")
     return int(text, 16 if "x" in text.lower() else 10) or None
+
+
+def fits(given: Given) -> None:
+    """TOO_SMALL: the file is larger than its target is said to be."""
+    limit, new = number("-t", given.size), given.src if given.src is not None else given.new
+    if limit is not None and new is not None and os.path.isfile(new) and os.path.getsize(new) > limit:
+        raise error(Code.TOO_SMALL, f"{os.path.getsize(new)} bytes, the target has {limit}", target=new)
 
 
 def _mode(text: str | None) -> str | None:

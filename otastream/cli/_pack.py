@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 import click
@@ -110,25 +110,21 @@ class Arguments:
 
     def pack_options(self, progress: _progress.Progress) -> PackOptions:
         """The options of the packer. USAGE for sizes that are none."""
-
-        def show(phase: str, done: int, total: int, target: bytes) -> None:
-            progress.update(phase=phase, done=done, total=total or None, target=_output.shown(target))
-
         default = PackOptions()
-        return PackOptions(
+        options = PackOptions(
             codec=Codec[self.codec.upper()] if self.codec is not None else None,
             level=self.level,
-            ram=_size("--ram", self.ram),
+            ram=size_option("--ram", self.ram),
             engine=self.engine,
             jobs=self.jobs or len(os.sched_getaffinity(0)),
-            delta_max=_size("--delta-max", self.delta_max) or default.delta_max,
-            block_buffer=_size("--erase-block", self.erase_block) or default.block_buffer,
+            delta_max=size_option("--delta-max", self.delta_max) or default.delta_max,
+            block_buffer=size_option("--erase-block", self.erase_block) or default.block_buffer,
             owner=self.owner,
             xattrs=self.xattrs,
             signers=_sign.signers(self.sign_keys, self.sign_command, self.sign_public),
             created=epoch(),
-            progress=show,
         )
+        return watched(options, progress)
 
     def show(self, summary: Summary, output: str) -> None:
         """Print the summary; on stderr where stdout is the package."""
@@ -136,7 +132,16 @@ class Arguments:
         click.echo(text, err=output == "-" or not self.as_json)
 
 
-def _size(option: str, text: str | None) -> int | None:
+def watched(options: PackOptions, progress: _progress.Progress) -> PackOptions:
+    """The same options, with their progress shown."""
+
+    def show(phase: str, done: int, total: int, target: bytes) -> None:
+        progress.update(phase=phase, done=done, total=total or None, target=_output.shown(target))
+
+    return replace(options, progress=show)
+
+
+def size_option(option: str, text: str | None) -> int | None:
     try:
         return None if text is None else parse_size(text)
     except OtaError as failure:

@@ -24,6 +24,7 @@ _COMMANDS: Final = {
     "verify": "check that a package is whole",
     "sign": "add signatures to a package",
     "keygen": "make a key to sign packages with",
+    "image-ota": "pack the partitions of an SDK's partition config",
     "diff": "make a patch from two files",
     "patch": "make the new file from the old one and a patch",
 }
@@ -42,7 +43,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"otastream.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"otastream.cli.{cmd_name.replace('-', '_')}").command
         return command
 
     def invoke(self, ctx: click.Context) -> Any:

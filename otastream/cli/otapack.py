@@ -172,14 +172,8 @@ def _checked(package: str, modes: list[str], mode: str, raw: Given) -> Release:
         raise error(Code.USAGE, "give one of " + ", ".join(f"--{name}" for name in modes or MODES))
     given = _otapack.checked(package, mode, _otapack.plain(raw))
     _check_package(package)
-    release = _otapack.release(mode, given)
-    limit = _otapack.number("-t", given.size)
-    for edit in release.file:
-        if limit is not None and edit.new is not None and os.path.isfile(edit.new):
-            size = os.path.getsize(edit.new)
-            if size > limit:
-                raise error(Code.TOO_SMALL, f"{size} bytes, the target has {limit}", target=edit.new)
-    return release
+    _otapack.fits(given)
+    return _otapack.release(mode, given)
 
 
 def _likely(modes: list[str], given: Given) -> str:
