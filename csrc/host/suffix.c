@@ -48,12 +48,21 @@ static uint64_t entry(const struct ota_suffix *s, uint64_t index)
 
 /* ---- what occurs at all ----------------------------------------------------------------------------------------- */
 
-static uint32_t gram_bit(const struct ota_suffix *s, const uint8_t *p)
+static uint32_t gram_bit(const uint8_t *p, unsigned gram_log)
 {
     uint64_t gram = 0;
 
     memcpy(&gram, p, OTA_MATCH_MIN); /* the order of bytes in memory changes the hash only */
-    return (uint32_t)((gram * GRAM_FACTOR) >> (64 - s->gram_log));
+    return (uint32_t)((gram * GRAM_FACTOR) >> (64 - gram_log));
+}
+
+static void set_grams(uint8_t *restrict grams, unsigned gram_log, const uint8_t *restrict text, uint64_t size)
+{
+    for (uint64_t i = 0; i + OTA_MATCH_MIN <= size; i++) {
+        uint32_t bit = gram_bit(text + i, gram_log);
+
+        grams[bit >> 3] |= (uint8_t)(1u << (bit & 7u));
+    }
 }
 
 /* One bit for each hash of OTA_MATCH_MIN bytes of text: most of what does not occur is known without a search. */
@@ -65,17 +74,13 @@ static int fill_grams(struct ota_suffix *s)
     s->grams = calloc((size_t)1 << (s->gram_log - 3), 1);
     if (s->grams == NULL)
         return -OTA_E_RAM;
-    for (uint64_t i = 0; i + OTA_MATCH_MIN <= s->size; i++) {
-        uint32_t bit = gram_bit(s, s->text + i);
-
-        s->grams[bit >> 3] |= (uint8_t)(1u << (bit & 7u));
-    }
+    set_grams(s->grams, s->gram_log, s->text, s->size);
     return 0;
 }
 
 static int may_occur(const struct ota_suffix *s, const uint8_t *key)
 {
-    uint32_t bit = gram_bit(s, key);
+    uint32_t bit = gram_bit(key, s->gram_log);
 
     return s->grams[bit >> 3] >> (bit & 7u) & 1;
 }

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Final
 
 import xxhash
 import zstandard
@@ -192,8 +193,10 @@ def _pieces(data: Buffer) -> Iterator[memoryview]:
     return (view[pos : pos + READ_SIZE] for pos in range(0, len(view), READ_SIZE))
 
 
+_ESTIMATE: Final = zstandard.ZstdCompressionParameters.from_level(1, window_log=17)
+
+
 def _compressed_size(pieces: Iterable[bytes | memoryview]) -> int:
     """About what this costs in a package: zstd at its fastest, with the window that packages have."""
-    params = zstandard.ZstdCompressionParameters.from_level(1, window_log=17)
-    compressor = zstandard.ZstdCompressor(compression_params=params).compressobj()
+    compressor = zstandard.ZstdCompressor(compression_params=_ESTIMATE).compressobj()
     return sum(len(compressor.compress(piece)) for piece in pieces) + len(compressor.flush())
