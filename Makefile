@@ -22,7 +22,7 @@ H_FILES   := $(sort $(wildcard csrc/*/*.h))
 LIB_FILES := $(sort $(wildcard csrc/core/*.c csrc/port/*.c csrc/host/*.c))
 C_TESTS   := $(sort $(wildcard tests/c/test_*.c))
 FUZZERS   := $(sort $(wildcard tests/fuzz/fuzz_*.c))
-C_STYLED   = $(C_FILES) $(H_FILES) $(sort $(wildcard tests/c/*.[ch] tests/fuzz/*.[ch]))
+C_STYLED   = $(C_FILES) $(H_FILES) $(sort $(wildcard tests/c/*.[ch] tests/fuzz/*.[ch] tests/powercut/*.[ch]))
 PY_STYLED := otastream tests bench scripts build_ffi.py setup.py
 
 .DEFAULT_GOAL := help
@@ -30,7 +30,7 @@ PY_STYLED := otastream tests bench scripts build_ffi.py setup.py
 .SECONDARY:
 
 # More rules may stand beside what they build.
-include $(wildcard csrc/board/*.mk tests/board/*.mk)
+include $(wildcard csrc/board/*.mk tests/board/*.mk tests/powercut/*.mk)
 
 .PHONY: help
 help: ## list the targets

@@ -28,10 +28,10 @@ static uint32_t block_of(const struct flash_model *m, uint64_t off)
 
 static int has_power(const struct flash_model *m)
 {
-    return m->cut_at == 0 || m->ops < m->cut_at;
+    return (m->off == NULL || !*m->off) && (m->cut_at == 0 || m->ops < m->cut_at);
 }
 
-/* Count an operation that changes the medium. How much of it is done: 2 all, 1 half, 0 nothing. */
+/* Count an operation that changes the medium. How much of it is done: 2 all, 1 some (m->torn says what), 0 nothing. */
 static int begin_op(struct flash_model *m)
 {
     if (!has_power(m))
@@ -39,7 +39,42 @@ static int begin_op(struct flash_model *m)
     m->ops++;
     if (m->cut_at == 0 || m->ops < m->cut_at)
         return 2;
-    return m->torn ? 1 : 0;
+    if (m->off != NULL)
+        *m->off = 1;
+    return m->torn != TORN_NOT ? 1 : 0;
+}
+
+/* Bits by chance, the same in every run. */
+static uint8_t torn_bits(uint64_t i)
+{
+    return (uint8_t)((i * 0x9e3779b97f4a7c15u) >> 56);
+}
+
+static void set_unreadable(struct flash_model *m, uint64_t off, size_t len, int value)
+{
+    if (m->flash.kind == OTA_FLASH_NAND)
+        memset(m->unreadable + off / m->flash.prog_size, value, len / m->flash.prog_size);
+}
+
+/* What is left of programming buf, or of erasing when it is NULL. */
+static void tear(struct flash_model *m, uint64_t off, const uint8_t *buf, size_t len)
+{
+    size_t i;
+    enum model_torn torn = m->torn;
+
+    if (m->flash.kind == OTA_FLASH_BLOCK && torn != TORN_HALF && torn != TORN_WEAK)
+        memcpy(m->data + off + len / 2, buf + len / 2, len - len / 2);
+    for (i = 0; i < len && (m->flash.kind != OTA_FLASH_BLOCK || torn == TORN_HALF || torn == TORN_WEAK); i++) {
+        uint8_t want = buf != NULL ? buf[i] : 0xff;
+        uint8_t *at = m->data + off + i;
+
+        if (torn == TORN_WEAK || (torn == TORN_HALF && i < len / 2))
+            *at = want;
+        else if (torn != TORN_HALF) /* programming clears bits, erasing sets them */
+            *at = buf != NULL ? (uint8_t)(*at & (want | torn_bits(off + i))) : (uint8_t)(*at | torn_bits(off + i));
+    }
+    if (torn == TORN_UNREADABLE)
+        set_unreadable(m, off, len, 1);
 }
 
 static int model_read(void *ctx, uint64_t off, uint8_t *buf, size_t len)
@@ -52,6 +87,10 @@ static int model_read(void *ctx, uint64_t off, uint8_t *buf, size_t len)
     if (m->bad[block_of(m, off)])
         illegal("read of a bad block", off);
     if (!has_power(m) || m->fault[block_of(m, off)] == FAULT_READ)
+        return -OTA_E_IO;
+    if (m->flash.kind == OTA_FLASH_NAND &&
+        memchr(m->unreadable + off / m->flash.prog_size, 1,
+               (size_t)((off + len - 1) / m->flash.prog_size - off / m->flash.prog_size + 1)) != NULL)
         return -OTA_E_IO;
     memcpy(buf, m->data + off, len);
     return 0;
@@ -68,6 +107,8 @@ static void check_prog(const struct flash_model *m, uint64_t off, const uint8_t 
         illegal("prog of a bad block", off);
     if (f->kind == OTA_FLASH_BLOCK)
         return;
+    if (m->weak[block])
+        illegal("prog of a block whose erase was cut", off);
     if (off % f->prog_size != 0 || len % f->prog_size != 0)
         illegal("prog that is not aligned to a page", off);
     if (block_of(m, off + len - 1) != block)
@@ -90,20 +131,23 @@ static int model_prog(void *ctx, uint64_t off, const uint8_t *buf, size_t len)
     struct ota_flash *f = &m->flash;
     uint32_t block = block_of(m, off);
     uint32_t page = (uint32_t)(off % f->erase_size / f->prog_size);
-    int part = 0;
+    int part;
+    int fails;
 
     check_prog(m, off, buf, len);
     if (m->fault[block] == FAULT_READONLY && f->kind == OTA_FLASH_BLOCK)
         return -OTA_E_READONLY;
     part = begin_op(m);
-    if (part == 2 && m->fault[block] == FAULT_PROG && off % f->erase_size >= f->erase_size / 2)
-        part = 1;
-    memcpy(m->data + off, buf, part == 2 ? len : part == 1 ? len / 2 : 0);
+    fails = part == 2 && m->fault[block] == FAULT_PROG && off % f->erase_size >= f->erase_size / 2;
+    if (part == 1)
+        tear(m, off, buf, len);
+    else
+        memcpy(m->data + off, buf, part == 0 ? 0 : fails ? len / 2 : len);
     if (part > 0)
         m->next_page[block] = page + 1;
     if (part == 2 && m->fault[block] == FAULT_FLIP && (off + len) % f->erase_size == 0)
         m->data[off] ^= 0x10;
-    if (part < 2)
+    if (part < 2 || fails)
         return -OTA_E_IO;
     m->progs++;
     return 0;
@@ -131,12 +175,17 @@ static int model_erase(void *ctx, uint64_t off)
         m->next_page[block] = m->pages;
         return -OTA_E_IO;
     }
-    memset(m->data + off, 0xff, part == 2 ? f->erase_size : part == 1 ? f->erase_size / 2 : 0);
-    if (part == 1)
+    if (part == 1) {
+        tear(m, off, NULL, f->erase_size);
         m->next_page[block] = m->pages; /* half erased is not erased */
+        m->weak[block] = 1;
+    }
     if (part < 2)
         return -OTA_E_IO;
+    memset(m->data + off, 0xff, f->erase_size);
+    set_unreadable(m, off, f->erase_size, 0);
     m->next_page[block] = 0;
+    m->weak[block] = 0;
     m->erases++;
     return 0;
 }
@@ -203,12 +252,25 @@ void model_init(struct flash_model *m, enum ota_flash_kind kind, uint32_t blocks
     if (!m->data || blocks > MODEL_BLOCKS_MAX || size > (uint64_t)blocks * erase)
         illegal("model that cannot be made", size);
     memset(m->data, 0xff, (size_t)blocks * erase);
+    m->unreadable = calloc((size_t)blocks * m->pages, 1);
+    if (!m->unreadable)
+        illegal("model that cannot be made", size);
+}
+
+void model_wipe(struct flash_model *m)
+{
+    memset(m->data, 0xff, (size_t)m->blocks * m->flash.erase_size);
+    memset(m->unreadable, 0, (size_t)m->blocks * m->pages);
+    memset(m->next_page, 0, sizeof m->next_page);
+    memset(m->weak, 0, sizeof m->weak);
+    memset(m->bad, 0, sizeof m->bad);
 }
 
 void model_free(struct flash_model *m)
 {
     free(m->data);
-    m->data = NULL;
+    free(m->unreadable);
+    m->data = m->unreadable = NULL;
 }
 
 void model_fill(struct flash_model *m, uint64_t off, const uint8_t *data, size_t len)
@@ -225,6 +287,7 @@ void model_fill(struct flash_model *m, uint64_t off, const uint8_t *data, size_t
 void model_power_on(struct flash_model *m)
 {
     m->cut_at = 0;
+    m->torn = TORN_NOT;
     m->ops = 0;
     m->progs = m->erases = m->marks = m->syncs = 0;
 }

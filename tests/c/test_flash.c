@@ -351,15 +351,13 @@ static void cut_sweep(const struct flash_case *c)
     CHECK(memcmp(m.data, want, MEDIUM) == 0);
     ops = m.ops;
     CHECK(ops > 15);
-    for (torn = 0; torn < 2; torn++) {
+    for (torn = TORN_NOT; torn < TORN_KINDS; torn++) {
         for (cut = 1; cut <= ops; cut++) {
             model_power_on(&m);
-            memset(m.bad, 0, sizeof m.bad);
-            memset(m.data, 0xff, MEDIUM);
-            model_fill(&m, 0, before, MEDIUM);
+            model_wipe(&m);
             set_up(c, &m, image);
             model_fill(&m, 0, before, MEDIUM);
-            m.torn = torn;
+            m.torn = (enum model_torn)torn;
             m.cut_at = cut;
             survived += run(&w, c, &m, image) == 0;
             model_power_on(&m);

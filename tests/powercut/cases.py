@@ -1,0 +1,291 @@
+"""The cases of the power-cut machines: small boards and packages for them, made by the real packer.
+
+    python -m powercut.cases FOLDER        (in the folder tests)
+
+Each case is a folder: ``old`` and ``new`` boards (root, tmp), ``stream`` (the record stream of the package),
+``touched`` (files whose old content the package must check), ``log`` (what its scripts write). Cases whose nodes may be
+flash have ``images`` too: one line per node, its name and the size of its image.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from otastream.config import Edit, Folder, Image, Release, Scripts
+from otastream.model import Codec
+from otastream.options import PackOptions
+from otastream.pack import pack_release
+from otastream.stages.decompress import decompress
+from otastream.stages.read import read
+from otastream.stages.verify import verify
+
+_SCRIPT: Final = 'echo "%s $OTA_STATUS" >> "$OTA_TMP/log"\n'
+
+
+class Case:
+    """A case being made: content is written to old and new, then the package is packed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.old = folder / "old"
+        self.new = folder / "new"
+        self.local = folder / "local"
+        self.touched: list[str] = []
+        for top in (self.old, self.new):
+            (top / "root/config").mkdir(parents=True)
+            (top / "tmp").mkdir()
+            self.put(top, "root/etc/keep", b"not part of the update")
+        self.local.mkdir()
+
+    def put(self, top: Path, name: str, content: bytes, mode: int = 0o644) -> None:
+        path = top / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        path.chmod(mode)
+
+    def both(self, name: str, old: bytes | None, new: bytes | None, *, mode: int = 0o644) -> None:
+        """A file beneath /config of the old and of the new board. None: it is not there."""
+        if old is not None:
+            self.put(self.old, f"root/config/{name}", old)
+        if new is not None:
+            self.put(self.new, f"root/config/{name}", new, mode)
+        if old and old != new:
+            self.touched.append(f"root/config/{name}")
+
+    def node(self, name: str, old: bytes, new: bytes, *, checked: bool = True) -> None:
+        """A node, with what it holds before and after. checked: the package must find the old content there."""
+        self.put(self.old, f"root/dev/{name}", old)
+        self.put(self.new, f"root/dev/{name}", new)
+        if checked:
+            self.touched.append(f"root/dev/{name}")
+
+    def file(self, name: str, content: bytes) -> str:
+        """A file for the packer only."""
+        self.put(self.local, name, content)
+        return str(self.local / name)
+
+    def pack(self, release: Release, *, engine: str = "auto") -> None:
+        package = self.folder / "package.ota"
+        pack_release(release, output=str(package), options=PackOptions(codec=Codec.NONE, engine=engine))
+        pieces = decompress(verify(read(str(package))))
+        (self.folder / "stream").write_bytes(b"".join(bytes(piece) for piece in pieces))
+        (self.folder / "touched").write_text("".join(f"{name}\n" for name in self.touched))
+
+    def config(self) -> Folder:
+        return Folder(old=str(self.old / "root/config"), new=str(self.new / "root/config"), dest="/config")
+
+
+def _blob(seed: int, size: int) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+def _edited(content: bytes, seed: int) -> bytes:
+    """The same with some bytes changed and a piece put in: worth a delta."""
+    rng = random.Random(seed)
+    made = bytearray(content)
+    for _ in range(5):
+        made[rng.randrange(len(made))] ^= 0x55
+    at = rng.randrange(len(made))
+    return bytes(made[:at] + rng.randbytes(40) + made[at:])
+
+
+# ---- files -------------------------------------------------------------------------------------------------------
+
+
+def _contents(case: Case, engine: str) -> None:
+    """New content for files: small and large, empty before and after, a mode on the way."""
+    big = _blob(1, 150_000)
+    case.both("big", big, _edited(big, 2))
+    case.both("small", b"the old content", b"the new content, longer", mode=0o600)
+    case.both("shorter", _blob(3, 3000), _blob(3, 200), mode=0o755)
+    case.both("to-empty", b"something", b"")
+    case.both("from-empty", b"", b"something")
+    case.both("same", b"unchanged", b"unchanged")
+    case.both("mode", b"mode only", b"mode only", mode=0o4755)
+    case.pack(Release(folder=(case.config(),)), engine=engine)
+
+
+def contents_full(case: Case) -> None:
+    _contents(case, "full")
+
+
+def contents_delta(case: Case) -> None:
+    _contents(case, "auto")
+
+
+def tree(case: Case) -> None:
+    """Folders, links, moves and deletes, and everything that turns into something else."""
+    moved, base = _blob(5, 2000), _blob(6, 4000)
+    old, new = case.old / "root/config", case.new / "root/config"
+    case.both("gone", b"deleted", None)
+    case.both("gone-too/inside", b"deleted with its folder", None)
+    case.both("deep/er/new", None, b"in new folders")
+    case.both("place-a/moved", moved, None)
+    case.both("place-b/moved", None, moved, mode=0o640)
+    case.both("swap-a", base + b"a", base + b"b")
+    case.both("swap-b", base + b"b", base + b"a")
+    case.both("file-to-folder", b"a file", None)
+    case.put(case.new, "root/config/file-to-folder/inside", b"in a folder now")
+    case.both("folder-to-file/inside", b"in a folder", None)
+    case.put(case.new, "root/config/folder-to-file", b"a file now")
+    case.both("file-to-link", b"a file", None)
+    (new / "file-to-link").symlink_to("swap-a")
+    (old / "link-to-folder").symlink_to("gone")
+    case.put(case.new, "root/config/link-to-folder/inside", b"x")
+    for top, text in ((old, "gone"), (new, "swap-b")):
+        (top / "link").symlink_to(text)
+    for top in (old, new):
+        (top / "stays").symlink_to("anywhere")
+    (new / "empty").mkdir(mode=0o700)
+    case.pack(Release(folder=(case.config(),)))
+
+
+def hard_links(case: Case) -> None:
+    """Groups of names that are made, taken apart and changed."""
+    old, new = case.old / "root/config", case.new / "root/config"
+    one, two = _blob(7, 1500), _blob(8, 1500)
+    case.both("apart-1", one, one)
+    (old / "apart-2").hardlink_to(old / "apart-1")
+    case.put(case.new, "root/config/apart-2", one)
+    case.both("join-1", two, two)
+    case.put(case.old, "root/config/join-2", two)
+    (new / "join-2").hardlink_to(new / "join-1")
+    case.both("change-1", one + two, _edited(one + two, 1))
+    (old / "change-2").hardlink_to(old / "change-1")
+    (new / "change-2").hardlink_to(new / "change-1")
+    case.both("fresh/1", None, b"two new names" * 50)
+    (new / "fresh/2").hardlink_to(new / "fresh/1")
+    case.pack(Release(folder=(case.config(),)))
+
+
+def chain(case: Case) -> None:
+    """Contents that move on from name to name: each is the source of the next."""
+    parts = [_blob(20 + i, 6000) for i in range(6)]
+    for i in range(6):
+        case.both(f"v{i}", parts[i], _edited(parts[(i + 1) % 6], i))
+    case.pack(Release(folder=(case.config(),)))
+
+
+def edits(case: Case) -> None:
+    """Single files with add, update and delete, and what is beneath a folder that is missing."""
+    base = _blob(9, 5000)
+    case.both("update.conf", base, _edited(base, 3))
+    case.both("delete.conf", b"to be deleted", None)
+    case.both("add/ed.conf", None, b"added")
+    files = (
+        Edit(action="update", dest="/config/update.conf", old=case.file("update", base),
+             new=str(case.new / "root/config/update.conf")),
+        Edit(action="delete", dest="/config/delete.conf", old=case.file("delete", b"to be deleted")),
+        Edit(action="add", dest="/config/add/ed.conf", new=str(case.new / "root/config/add/ed.conf")),
+    )  # fmt: skip
+    case.pack(Release(file=files))
+
+
+def scripts(case: Case) -> None:
+    """A script of each kind around a folder; the scripts write to a log."""
+    case.both("one", b"old one", b"new one")
+    case.both("two", b"old two", None)
+    texts = {name: case.file(f"{name}.sh", (_SCRIPT % name).encode()) for name in ("begin", "inline", "end")}
+    (case.folder / "log").write_text("begin 0\ninline 0\nend 0\n")
+    made = Scripts(begin=texts["begin"], inline=(texts["inline"],), end=texts["end"])
+    case.pack(Release(folder=(case.config(),), scripts=made))
+
+
+# ---- images ------------------------------------------------------------------------------------------------------
+
+_SIZE: Final = 100_000
+_ROOM: Final = b"\xa5" * 70_000  # what is behind the image on its node stays
+
+
+def _image(case: Case, names: str, *, delta: bool, source: str | None = None) -> None:
+    old = _blob(11, _SIZE)
+    new = _edited(old, 4)
+    for name in names:
+        case.node(name, old + _ROOM, new + _ROOM[len(new) - len(old) :], checked=False)
+    if source is not None and source not in names:
+        case.node(source, old + _ROOM, old + _ROOM)
+    elif delta:
+        case.touched.append(f"root/dev/{source or names[0]}")
+    image = Image(
+        new=case.file("new.img", new),
+        targets=tuple(f"/dev/{name}" for name in names),
+        old=case.file("old.img", old) if delta else None,
+        source=f"/dev/{source}" if source else None,
+    )
+    (case.folder / "images").write_text(
+        "".join(f"/dev/{name} {len(new)}\n" for name in sorted({*names, source or names[0]}))
+    )
+    case.pack(Release(image=(image,)))
+
+
+def image_full(case: Case) -> None:
+    _image(case, "a", delta=False)
+
+
+def image_both_slots(case: Case) -> None:
+    _image(case, "ab", delta=False)
+
+
+def image_from_other_slot(case: Case) -> None:
+    _image(case, "a", delta=True, source="b")
+
+
+def image_both_slots_delta(case: Case) -> None:
+    _image(case, "ab", delta=True, source="b")
+
+
+def image_onto_itself(case: Case) -> None:
+    """Built in the temporary folder first."""
+    _image(case, "p", delta=True)
+
+
+def everything(case: Case) -> None:
+    """Images for two slots, a folder, a single file and scripts in one package."""
+    old = _blob(12, 90_000)
+    new = _edited(old, 5)
+    for name in "ab":
+        case.node(name, old + _ROOM, new + _ROOM[len(new) - len(old) :], checked=False)
+    case.touched.append("root/dev/b")
+    image = Image(
+        new=case.file("new.img", new), targets=("/dev/a", "/dev/b"), old=case.file("old.img", old), source="/dev/b"
+    )
+    base = _blob(13, 20_000)
+    case.both("lib", base, _edited(base, 6))
+    case.both("was", b"here", None)
+    case.both("is/now", None, b"here")
+    case.put(case.old, "root/etc/conf", b"old")
+    case.put(case.new, "root/etc/conf", b"new")
+    edit = Edit(action="update", dest="/etc/conf", new=str(case.new / "root/etc/conf"))
+    texts = {name: case.file(f"{name}.sh", (_SCRIPT % name).encode()) for name in ("begin", "inline", "end")}
+    (case.folder / "log").write_text("begin 0\ninline 0\nend 0\n")
+    made = Scripts(begin=texts["begin"], inline=(texts["inline"],), end=texts["end"])
+    case.pack(Release(image=(image,), folder=(case.config(),), file=(edit,), scripts=made))
+
+
+CASES: Final[tuple[Callable[[Case], None], ...]] = (
+    contents_full, contents_delta, tree, hard_links, chain, edits, scripts,
+    image_full, image_both_slots, image_from_other_slot, image_both_slots_delta, image_onto_itself, everything,
+)  # fmt: skip
+
+
+def make(folder: Path) -> list[Path]:
+    """Make all cases beneath the folder, which is cleared first."""
+    shutil.rmtree(folder, ignore_errors=True)
+    made = []
+    for build in CASES:
+        target = folder / build.__name__
+        build(Case(target))
+        made.append(target)
+    return made
+
+
+if __name__ == "__main__":
+    os.umask(0o022)
+    for path in make(Path(sys.argv[1])):
+        print(path)

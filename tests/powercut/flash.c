@@ -1,0 +1,391 @@
+/* flash.c - the power-cut machine for nodes that are flash.
+ *
+ *     flash [--thorough] [--seed N] [--mutant NAME] CASE...
+ *
+ * A case is a folder as in folder.c; `images` names its nodes and the size of their image, one a
+ * line ("/dev/a 1000"). For each kind of chip below, the
+ * real core executes the package on models of it (tests/c/flash_model.h) and on a board in memory. Then the power goes
+ * in every operation of that run, on each chip and in the temporary folder, and leaves of the operation nothing, half,
+ * garbage, pages that cannot be read, or an erase that only looks done; often a second time in the run after it. Each
+ * time one of two slots must be whole, and the package, run again, must succeed and leave every good block, and the
+ * list of the bad ones, as the run without a cut did.
+ *
+ * The last line is `N cuts, M unrecovered`; the exit code is 1 if M is not 0. A model aborts on what no chip forgives.
+ */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "board_model.c"
+#include "flash_model.c"
+
+#define FAILURES_SHOWN 5u
+#define NODES_MAX BOARD_NODES
+#define MEDIA (1 + NODES_MAX) /* the board itself, then the nodes */
+
+struct chip {
+    const char *name;
+    enum ota_flash_kind kind;
+    uint32_t erase;
+    uint32_t page;
+    uint32_t spare;    /* blocks that the partition has more than it needs */
+    const char *bad;   /* of the first blocks: '1' is marked bad */
+    const char *fault; /* of the first blocks, see enum model_fault */
+};
+
+static const struct chip chips[] = {
+    {"rewritable", OTA_FLASH_BLOCK, 65536, 512, 0, "", ""},
+    {"NOR 4K", OTA_FLASH_NOR, 4096, 1, 0, "", ""},
+    {"NOR 64K", OTA_FLASH_NOR, 65536, 1, 0, "", ""},
+    {"NAND 512/16K", OTA_FLASH_NAND, 16384, 512, 2, "", ""},
+    {"NAND 2K/32K", OTA_FLASH_NAND, 32768, 2048, 2, "", ""},
+    {"NAND 2K/32K, bad blocks", OTA_FLASH_NAND, 32768, 2048, 4, "101", "...p"},
+};
+
+static struct {
+    const char *case_name;
+    const struct chip *chip;
+    int thorough;
+    int blank_is_erased; /* a mutant: no erase of what reads as erased */
+    uint64_t seed;
+    unsigned long cuts;
+    unsigned long unrecovered;
+} machine;
+
+struct node {
+    char name[32];
+    struct flash_model flash;
+    uint8_t *old;
+    uint8_t *new;
+    size_t size;
+    size_t image;   /* bytes of them that are the image */
+    uint8_t *clean; /* the medium after a run without a cut */
+    uint8_t clean_bad[MODEL_BLOCKS_MAX];
+    uint64_t ops;
+    int (*erase)(void *ctx, uint64_t off);
+};
+
+static struct node nodes[NODES_MAX];
+static unsigned node_count;
+static struct board_model board;
+static uint8_t *stream;
+static size_t stream_len;
+static uint64_t workspace[1 << 15];
+
+static uint32_t chance(uint32_t below)
+{
+    machine.seed ^= machine.seed << 13;
+    machine.seed ^= machine.seed >> 7;
+    machine.seed ^= machine.seed << 17;
+    return (uint32_t)((machine.seed >> 11) % below);
+}
+
+static void must(int ok, const char *what)
+{
+    if (!ok) {
+        perror(what);
+        exit(2);
+    }
+}
+
+static void unrecovered(const char *when, const char *what, long long number)
+{
+    if (machine.unrecovered++ < FAILURES_SHOWN)
+        fprintf(stderr, "%s on %s: %s: %s %lld\n", machine.case_name, machine.chip->name, when, what, number);
+}
+
+/* ---- the board --------------------------------------------------------------------------------------------------- */
+
+static int erase_unless_blank(void *ctx, uint64_t off)
+{
+    const struct flash_model *m = ctx;
+    for (uint32_t i = 0; i < m->flash.erase_size; i++)
+        if (m->data[off + i] != 0xff)
+            return model_erase(ctx, off);
+    return 0;
+}
+
+/* The old content, in good blocks. */
+static void fill(struct node *n)
+{
+    struct flash_model *m = &n->flash;
+    uint32_t unit = m->flash.erase_size;
+    uint32_t block = 0;
+    model_wipe(m);
+    for (uint32_t i = 0; i < m->blocks; i++) {
+        m->bad[i] = i < strlen(machine.chip->bad) && machine.chip->bad[i] == '1';
+        m->fault[i] = i < strlen(machine.chip->fault) ? machine.chip->fault[i] : (char)FAULT_NONE;
+    }
+    for (size_t at = 0; at < n->size; block++) {
+        size_t len = n->size - at < unit ? n->size - at : unit;
+        must(block < m->blocks, "the chip is too small for the case");
+        if (m->bad[block])
+            continue;
+        model_fill(m, (uint64_t)block * unit, n->old + at, len);
+        at += len;
+    }
+}
+
+static void old_board(void)
+{
+    board_free(&board);
+    board_init(&board);
+    for (unsigned i = 0; i < node_count; i++) {
+        fill(&nodes[i]);
+        model_power_on(&nodes[i].flash);
+        nodes[i].flash.off = &board.dead;
+        board_put_node(&board, nodes[i].name, &nodes[i].flash);
+    }
+}
+
+static int run(void)
+{
+    struct ota_exec_options options = {0};
+    struct ota_exec *ex;
+    int st;
+    options.window = 4096;
+    options.block_buffer = 65536;
+    options.header_max = OTA_HEADER_MAX;
+    must(ota_exec_init(workspace, sizeof workspace, &options, &board.port, &ex) == 0, "ota_exec_init");
+    st = ota_exec_feed(ex, stream, stream_len);
+    return ota_exec_finish(ex, st < 0 ? st : 0);
+}
+
+/* Does the node hold these bytes, bad blocks left out? */
+static int holds(const struct node *n, const uint8_t *data)
+{
+    const struct flash_model *m = &n->flash;
+    uint32_t unit = m->flash.erase_size;
+    size_t at = 0;
+    for (uint32_t block = 0; block < m->blocks && at < n->size; block++) {
+        size_t len = n->size - at < unit ? n->size - at : unit;
+        const uint8_t *pages = m->unreadable + (size_t)block * m->pages;
+        if (m->bad[block])
+            continue;
+        if (memchr(pages, 1, m->pages) != NULL || memcmp(m->data + (size_t)block * unit, data + at, len) != 0)
+            return 0;
+        at += len;
+    }
+    return at == n->size;
+}
+
+/* What is behind the image is erased with its last block. */
+static int is_new(const struct node *n)
+{
+    struct node front = *n;
+    front.size = n->image;
+    return holds(&front, n->new);
+}
+
+static int is_whole(const struct node *n)
+{
+    struct node front = *n;
+    front.size = n->image;
+    return holds(&front, n->old) || is_new(n);
+}
+
+static void check_slots(const char *when)
+{
+    int any = 0;
+    for (unsigned i = 0; i < node_count; i++)
+        any |= is_whole(&nodes[i]);
+    if (node_count > 1 && !any)
+        unrecovered(when, "none of the slots is whole", 0);
+}
+
+static void check_clean(const char *when)
+{
+    for (unsigned i = 0; i < node_count; i++) {
+        const struct node *n = &nodes[i];
+        for (uint32_t b = 0; b < n->flash.blocks; b++) {
+            size_t at = (size_t)b * machine.chip->erase;
+            if (n->flash.bad[b] != n->clean_bad[b])
+                unrecovered(when, "the list of bad blocks differs at", b);
+            else if (!n->flash.bad[b] && memcmp(n->flash.data + at, n->clean + at, machine.chip->erase) != 0)
+                unrecovered(when, "the medium differs in block", b);
+        }
+    }
+    if (board.image.there)
+        unrecovered(when, "an image is left in the temporary folder", 0);
+}
+
+/* ---- cuts -------------------------------------------------------------------------------------------------------- */
+
+static void set_cut(unsigned medium, uint64_t at, enum model_torn torn)
+{
+    if (medium == 0) {
+        board.cut_at = at;
+    } else {
+        nodes[medium - 1].flash.cut_at = at;
+        nodes[medium - 1].flash.torn = torn;
+    }
+}
+
+static void one_cut(unsigned medium, uint64_t at, enum model_torn torn, const uint64_t *ops)
+{
+    char when[96];
+    unsigned again = chance(machine.thorough ? 3 : 2); /* cuts in the runs after it */
+    int st;
+    old_board();
+    set_cut(medium, at, torn);
+    st = run();
+    machine.cuts++;
+    snprintf(when, sizeof when, "medium %u, operation %u, torn %d", medium, (unsigned)at, (int)torn);
+    if (st == 0)
+        unrecovered(when, "success in spite of the cut", st);
+    board_power_on(&board);
+    check_slots(when);
+    while (again-- > 0) {
+        medium = chance(node_count + 1);
+        at = 1 + chance((uint32_t)ops[medium] + 1);
+        torn = (enum model_torn)chance(TORN_KINDS);
+        set_cut(medium, at, torn);
+        (void)run();
+        machine.cuts++;
+        snprintf(when + strlen(when), sizeof when - strlen(when), ", then %u:%u:%d", medium, (unsigned)at, (int)torn);
+        board_power_on(&board);
+        check_slots(when);
+    }
+    st = run();
+    if (st != 0)
+        unrecovered(when, "status", st);
+    check_clean(when);
+}
+
+static void all_cuts(void)
+{
+    uint64_t ops[MEDIA] = {0};
+    int st;
+    old_board();
+    if ((st = run()) != 0)
+        unrecovered("a clean run", "status", st);
+    for (unsigned i = 0; i < node_count; i++) {
+        struct node *n = &nodes[i];
+        memcpy(n->clean, n->flash.data, (size_t)n->flash.blocks * machine.chip->erase);
+        memcpy(n->clean_bad, n->flash.bad, sizeof n->clean_bad);
+        ops[i + 1] = n->flash.ops;
+        if (!is_new(n))
+            unrecovered("a clean run", "not new: node", i);
+    }
+    ops[0] = board.ops;
+    for (unsigned medium = 0; medium <= node_count; medium++)
+        for (uint64_t at = 1; at <= ops[medium]; at += machine.thorough ? 1 : 1 + chance(30)) {
+            if (!machine.thorough || medium == 0) {
+                one_cut(medium, at, (enum model_torn)chance(TORN_KINDS), ops);
+                continue;
+            }
+            for (int torn = TORN_NOT; torn < TORN_KINDS; torn++)
+                one_cut(medium, at, (enum model_torn)torn, ops);
+        }
+}
+
+/* ---- a case ------------------------------------------------------------------------------------------------------ */
+
+static uint8_t *load_file(const char *folder, const char *name, size_t *len)
+{
+    char path[1024];
+    struct stat st;
+    uint8_t *data = NULL;
+    int fd;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return NULL;
+    must(fstat(fd, &st) == 0 && (data = malloc((size_t)st.st_size + 1)) != NULL, path);
+    must(read(fd, data, (size_t)st.st_size) == st.st_size && close(fd) == 0, path);
+    data[st.st_size] = '\0';
+    *len = (size_t)st.st_size;
+    return data;
+}
+
+static void begin_node(const char *folder, const char *name, size_t image)
+{
+    const struct chip *c = machine.chip;
+    struct node *n = &nodes[node_count++];
+    char path[1024];
+    uint32_t blocks;
+    must(node_count <= NODES_MAX && strlen(name) < sizeof n->name, "nodes");
+    strcpy(n->name, name);
+    snprintf(path, sizeof path, "old/root%s", name);
+    n->old = load_file(folder, path, &n->size);
+    snprintf(path, sizeof path, "new/root%s", name);
+    n->new = load_file(folder, path, &n->size);
+    must(n->old != NULL && n->new != NULL &&image > 0 && image <= n->size, path);
+    n->image = image;
+    blocks = (uint32_t)((n->size + c->erase - 1) / c->erase) + c->spare;
+    model_init(&n->flash, c->kind, blocks, c->erase, c->page,
+               c->kind == OTA_FLASH_BLOCK ? n->size : (uint64_t)blocks * c->erase);
+    if (machine.blank_is_erased && c->kind != OTA_FLASH_BLOCK)
+        n->flash.flash.erase = erase_unless_blank;
+    n->clean = malloc((size_t)blocks * c->erase);
+    must(n->clean != NULL, "malloc");
+}
+
+static void end_nodes(void)
+{
+    while (node_count > 0) {
+        struct node *n = &nodes[--node_count];
+        model_free(&n->flash);
+        free(n->old);
+        free(n->new);
+        free(n->clean);
+    }
+}
+
+static void run_case(const char *folder)
+{
+    size_t len;
+    char *names = (char *)load_file(folder, "images", &len);
+    machine.case_name = strrchr(folder, '/') != NULL ? strrchr(folder, '/') + 1 : folder;
+    if (names == NULL)
+        return;
+    stream = load_file(folder, "stream", &stream_len);
+    must(stream != NULL, folder);
+    for (size_t i = 0; i < sizeof chips / sizeof chips[0]; i++) {
+        unsigned long before = machine.cuts;
+        unsigned long bad = machine.unrecovered;
+        machine.chip = &chips[i];
+        for (char *at = names; *at != '\0'; at += strcspn(at, "\n") + 1) {
+            char name[64];
+            size_t image = 0;
+            must(sscanf(at, "%63s %zu", name, &image) == 2, "images");
+            begin_node(folder, name, image);
+        }
+        all_cuts();
+        printf("%-24s %-24s %6lu cuts, %lu unrecovered\n", machine.case_name, machine.chip->name, machine.cuts - before,
+               machine.unrecovered - bad);
+        fflush(stdout);
+        board_free(&board);
+        board_init(&board);
+        end_nodes();
+    }
+    free(names);
+    free(stream);
+}
+
+int main(int argc, char **argv)
+{
+    int i = 1;
+    machine.seed = 1;
+    board_init(&board);
+    for (; i < argc && argv[i][0] == '-'; i++) {
+        if (strcmp(argv[i], "--thorough") == 0)
+            machine.thorough = 1;
+        else if (i + 1 < argc && strcmp(argv[i], "--seed") == 0)
+            machine.seed = strtoull(argv[++i], NULL, 10) * 2654435761u + 1;
+        else if (i + 1 < argc && strcmp(argv[i], "--mutant") == 0 && strcmp(argv[++i], "blank-is-erased") == 0)
+            machine.blank_is_erased = 1;
+        else
+            break;
+    }
+    if (i >= argc || argv[i][0] == '-') {
+        fprintf(stderr, "usage: flash [--thorough] [--seed N] [--mutant NAME] CASE...\n");
+        return 2;
+    }
+    for (; i < argc; i++)
+        run_case(argv[i]);
+    board_free(&board);
+    printf("%lu cuts, %lu unrecovered\n", machine.cuts, machine.unrecovered);
+    return machine.unrecovered != 0;
+}

@@ -1,0 +1,29 @@
+# The power-cut machines: once with sanitizers for the tests, once fast for the long run.
+
+POWERCUT         := build/powercut
+POWERCUT_SEEDS   ?= 8
+POWERCUT_FLAGS   := -D_GNU_SOURCE $(INCLUDES) -Icsrc -Itests/c
+POWERCUT_SOURCES := $(wildcard tests/powercut/*.[ch] tests/c/*_model.[ch] tests/c/port_folder.h)
+POWERCUT_WRAP    := -Wl,--wrap=ota_exec_source_is
+POWERCUT_OBJECTS := $(patsubst csrc/%.c,$(PLAIN)/%.o,$(wildcard csrc/core/*.c csrc/port/*.c))
+
+.PHONY: powercut
+powercut: build $(POWERCUT)/folder $(POWERCUT)/flash ## cut the power at every operation of every case, POWERCUT_SEEDS times
+	cd tests && PYTHONPATH=.. ../$(PY) -m powercut.run --thorough --seeds $(POWERCUT_SEEDS) ../$(POWERCUT)
+
+.PHONY: powercut-san
+powercut-san: $(SAN)/powercut/folder $(SAN)/powercut/flash
+
+$(SAN)/powercut/folder: $(POWERCUT_SOURCES) $(SAN)/libport.a $(SAN)/libcore.a
+	@mkdir -p $(@D)
+	$(CC) $(WARNINGS) -O1 -g $(SANITIZE) $(POWERCUT_FLAGS) $(POWERCUT_WRAP) tests/powercut/folder.c tests/powercut/disk.c \
+		$(SAN)/libport.a $(SAN)/libcore.a -o $@
+
+$(SAN)/powercut/flash: $(POWERCUT_SOURCES) $(SAN)/libcore.a
+	@mkdir -p $(@D)
+	$(CC) $(WARNINGS) -O1 -g $(SANITIZE) $(POWERCUT_FLAGS) tests/powercut/flash.c $(SAN)/libcore.a -o $@
+
+$(POWERCUT)/folder $(POWERCUT)/flash: $(POWERCUT)/%: $(POWERCUT_SOURCES) $(POWERCUT_OBJECTS)
+	@mkdir -p $(@D)
+	$(CC) $(WARNINGS) -Wno-format-truncation -O2 $(POWERCUT_FLAGS) $(if $(filter folder,$*),$(POWERCUT_WRAP) tests/powercut/disk.c) \
+		tests/powercut/$*.c $(POWERCUT_OBJECTS) -o $@

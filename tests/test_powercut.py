@@ -1,0 +1,100 @@
+"""The power-cut machines on every case, and that they notice: each mistake planted below must be found.
+
+``make powercut`` tries out many times as much.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from powercut import cases, run
+from reference import load
+
+TREE = Path(__file__).resolve().parent.parent
+CASES = [case.__name__ for case in cases.CASES]
+IMAGES = [name for name in CASES if name.startswith(("image", "everything"))]
+
+
+@pytest.fixture(scope="session")
+def machines() -> Path:
+    """The folder with the two programs, built with sanitizers."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    (TREE / "build").mkdir(exist_ok=True)
+    with open(TREE / "build/powercut.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = subprocess.run(
+            ["make", "-C", TREE, "powercut-san"], capture_output=True, text=True, check=False, env=environ
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return TREE / "build/san/powercut"
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All cases."""
+    made = tmp_path_factory.mktemp("powercut")
+    umask = os.umask(0o022)
+    try:
+        cases.make(made / "cases")
+    finally:
+        os.umask(umask)
+    return made / "cases"
+
+
+def test_files(machines: Path, folder: Path) -> None:
+    code, stdout, stderr = run.run(machines / "folder", [folder / name for name in CASES])
+    assert (code, stderr) == (0, "")
+    assert run.counts(stdout)[0] > 1000
+
+
+@pytest.mark.parametrize("name", [name for name in IMAGES if name != "everything"])
+def test_flash(machines: Path, folder: Path, name: str) -> None:
+    code, stdout, stderr = run.run(machines / "flash", [folder / name])
+    assert (code, stderr) == (0, "")
+    assert run.counts(stdout)[0] > 50
+
+
+def test_every_kind_of_record_is_cut(folder: Path) -> None:
+    """The cases have all kinds but ubi, which only a kernel has, and both engines."""
+    kinds = set()
+    for name in CASES:
+        for item in load(folder / name / "package.ota"):
+            kinds.add(type(item.record).__name__)
+            if getattr(item.record, "engine", None) is not None:
+                kinds.add(item.record.engine.name)  # type: ignore[union-attr]
+    assert kinds >= {"Script", "Block", "File", "Delete", "Dir", "Link", "Move", "FULL", "BSDIFF"}
+
+
+@pytest.mark.parametrize(
+    ("mutant", "case"),
+    [
+        ("no-file-sync", "contents_full"),
+        ("late-file-sync", "contents_delta"),
+        ("no-folder-sync", "tree"),
+        ("no-folder-sync", "hard_links"),
+        ("no-node-sync", "image_both_slots"),
+        ("no-image-sync", "image_onto_itself"),
+        ("no-settle", "tree"),
+        ("gone-first", "contents_delta"),
+        ("in-place", "contents_delta"),
+        ("both-slots", "image_both_slots"),
+        ("image-gone-first", "image_onto_itself"),
+        ("no-source-check", "everything"),
+    ],
+)
+def test_a_mistake_in_the_port_is_found(machines: Path, folder: Path, mutant: str, case: str) -> None:
+    code, stdout, _ = run.run(machines / "folder", [folder / case], "--mutant", mutant)
+    assert code == 1, stdout
+    assert run.counts(stdout)[1] > 0
+
+
+def test_a_block_that_only_reads_as_erased_is_found(machines: Path, folder: Path) -> None:
+    """The model of the chip stops a writer that programs it."""
+    code, _, stderr = run.run(machines / "flash", [folder / "image_full"], "--thorough", "--mutant", "blank-is-erased")
+    assert code not in (0, 1)
+    assert "erase was cut" in stderr
