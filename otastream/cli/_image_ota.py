@@ -166,10 +166,10 @@ MAKEFILE: Final = """\
 
 OTASTREAM  ?= otastream
 OTA_CONFIG ?= {config}
-IMAGEDIR   ?= {images}
+OTA_IMAGES ?= {images}
 OTA_FLAGS  ?=
 
 .PHONY: image-ota ota_images
 image-ota ota_images:
-\t@$(OTASTREAM) image-ota --config $(OTA_CONFIG) --images $(IMAGEDIR) $(OTA_FLAGS)
+\t@$(OTASTREAM) image-ota --config $(OTA_CONFIG) --images $(OTA_IMAGES) $(OTA_FLAGS)
 """

@@ -59,7 +59,7 @@ def command(
       otastream image-ota --emit-mk > image/ota.mk
     """
     if emit_mk:
-        text = _image_ota.MAKEFILE.format(config=config or "$(OTA_PARTITION_CONFIG)", images=images or "output/images")
+        text = _image_ota.MAKEFILE.format(config=config or "partition.config", images=images or "$(IMAGEDIR)")
         click.echo(text, nl=False)
         return
     if config is None or images is None:
