@@ -1,9 +1,11 @@
 /* bound [-a KIB] PROGRAM ARGS...: run a program within an address space, and say what it took.
  *
  * The proof of a memory bound is the limit itself (RLIMIT_AS: code, stack and everything mapped): the program succeeds
- * with it. Beside it stands the largest resident set as the kernel has it when the program is gone (ru_maxrss), which
- * is exact then, while /proc/self/status lags behind. ru_maxrss begins with that of the parent at the fork, so this
- * parent is as small as can be: no stdio, static.
+ * with it. Beside it stands the largest resident set as the kernel has it when the program is gone (ru_maxrss). Kernels
+ * before 6.2 keep up to 64 pages of each kind in a count of the task, which is added when the task ends or now and then:
+ * /proc/self/status lags behind, and what a program unmaps before its end may never be seen in ru_maxrss. Programs that
+ * leave unmapping to their end are counted exactly. ru_maxrss begins with that of the parent at the fork, so this parent
+ * is as small as can be: no stdio, static.
  *
  * Last line of output: "@@BOUND as=KIB rss=KIB ms=N code=N" (code 128 + n: killed by signal n).
  */
