@@ -163,18 +163,18 @@ void board_watchdog_close(void)
 
 /* ---- warnings ---------------------------------------------------------------------------------------------------- */
 
-static int (*inner_node_open)(void *ctx, enum ota_slot slot, const char *name, size_t len, int write,
+static int (*inner_node_open)(void *ctx, enum ota_slot slot, const char *name, size_t len, enum ota_node_use use,
                               struct ota_flash *flash);
 static const char *inner_root;
 
 /* mtdblock knows nothing of bad blocks: on NAND it fails at the first one. */
-static int warning_node_open(void *ctx, enum ota_slot slot, const char *name, size_t len, int write,
+static int warning_node_open(void *ctx, enum ota_slot slot, const char *name, size_t len, enum ota_node_use use,
                              struct ota_flash *flash)
 {
     char path[1024];
     char type[16];
     struct stat st;
-    if (write && len < 512 &&
+    if (use == OTA_NODE_WRITE && len < 512 &&
         snprintf(path, sizeof(path), "%s%.*s", inner_root[1] == '\0' ? "" : inner_root, (int)len, name) <
             (int)sizeof(path) &&
         stat(path, &st) == 0 && S_ISBLK(st.st_mode) && major(st.st_rdev) == MTD_BLOCK_MAJOR) {
@@ -187,7 +187,7 @@ static int warning_node_open(void *ctx, enum ota_slot slot, const char *name, si
                     (int)len, name, number);
         }
     }
-    return inner_node_open(ctx, slot, name, len, write, flash);
+    return inner_node_open(ctx, slot, name, len, use, flash);
 }
 
 void board_warnings_install(struct ota_port *port, const char *root)
