@@ -24,7 +24,7 @@ KINDS = {"default": None, "256K": 256 * KIB}
 """Packages by what they were packed with: `--ram`, or nothing."""
 
 MEGABYTES = 64 if FULL else 16
-FILES = 10_000 if FULL else 2_000
+FILES = 10_000 if FULL else 1_000
 
 
 @dataclass(frozen=True)
