@@ -87,10 +87,14 @@ class _Maker:
         made: list[tuple[EngineId, Payload]] = []
         best: tuple[EngineId, Payload] | None = None
         try:
-            least = _compressed_size(_pieces(new))
+            least: int | None = None
             for engine in self._engines:
                 made.append((engine.id, engine.encode(old, new)))
-                cost = _compressed_size(made[-1][1].chunks())
+                payload = made[-1][1]
+                if len(self._engines) == 1 and _begins_larger(new, payload.size):
+                    return (best := made[-1])
+                least = _compressed_size(_pieces(new)) if least is None else least
+                cost = _compressed_size(payload.chunks())
                 if cost < least:
                     best, least = made[-1], cost
         except BaseException:
@@ -194,6 +198,17 @@ def _pieces(data: Buffer) -> Iterator[memoryview]:
 
 
 _ESTIMATE: Final = zstandard.ZstdCompressionParameters.from_level(1, window_log=17)
+
+
+_BEGINNING: Final = 1 << 14
+
+
+def _begins_larger(data: Buffer, size: int) -> bool:
+    """Whether even the beginning of data compresses to more than size bytes: then all of it does, and the rest need not
+    be tried. Most deltas of a small change are decided so.
+    """
+    view = memoryview(data).cast("B")
+    return size < _BEGINNING and _compressed_size([view[:_BEGINNING]]) > size
 
 
 def _compressed_size(pieces: Iterable[bytes | memoryview]) -> int:
