@@ -6,17 +6,14 @@ shows: no pointer, no cffi object leaves this module.
 
 from __future__ import annotations
 
-import ctypes
 import enum
-import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
+from otastream import divsufsort
 from otastream._core import ffi, lib
 from otastream.errors import Code, OtaError, error
 from otastream.model import EngineId
@@ -223,74 +220,20 @@ class DiffStats:
     written: int
 
 
-class _Sorter:
-    """libdivsufsort, loaded: C function pointers and, where it was built with OpenMP, its thread limit."""
-
-    def __init__(self, narrow: ctypes.CDLL | None, wide: ctypes.CDLL | None) -> None:
-        self.narrow, self.wide = narrow, wide
-        self.struct = ffi.new("struct ota_sorter *")
-        if narrow is not None:
-            self.struct.sort32 = _address("int32_t(*)(const uint8_t *, int32_t *, int32_t)", narrow.divsufsort)
-        if wide is not None:
-            self.struct.sort64 = _address("int32_t(*)(const uint8_t *, int64_t *, int64_t)", wide.divsufsort64)
-        self._limits = [
-            limit for library in (narrow, wide) if (limit := getattr(library, "omp_set_num_threads", None)) is not None
-        ]
-
-    def single_threaded(self) -> None:
-        """Keep the sort on the calling thread: the packer runs its own threads, one per file."""
-        for limit in self._limits:
-            limit(1)
-
-
-def _address(kind: str, function: object) -> Any:
-    return ffi.cast(kind, ctypes.cast(function, ctypes.c_void_p).value)  # type: ignore[arg-type]
-
-
-def _libraries() -> Iterator[tuple[str, str]]:
-    """Where libdivsufsort may be: (32-bit, 64-bit). The wheel of pydivsufsort first, then the system.
-
-    The package is only located, not imported: importing it would load numpy.
-    """
-    spec = importlib.util.find_spec("pydivsufsort")
-    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
-        narrow = sorted(Path(folder).glob("libdivsufsort.so*")) + sorted(Path(folder).glob("libdivsufsort.dylib"))
-        wide = sorted(Path(folder).glob("libdivsufsort64.so*")) + sorted(Path(folder).glob("libdivsufsort64.dylib"))
-        if narrow:
-            yield str(narrow[0]), str(wide[0]) if wide else ""
-    yield "libdivsufsort.so.3", "libdivsufsort64.so.3"
-
-
-@lru_cache(maxsize=1)
-def _sorter() -> _Sorter:
-    for narrow, wide in _libraries():
-        try:
-            first = ctypes.CDLL(narrow)
-        except OSError:
-            continue
-        try:
-            second = ctypes.CDLL(wide) if wide else None
-        except OSError:
-            second = None
-        return _Sorter(first, second)
-    raise error(
-        Code.CONFIG,
-        "libdivsufsort is not installed, and making deltas needs it",
-        hint="pip install pydivsufsort, or install the system package libdivsufsort3",
-    )
-
-
 def diff_bsdiff(old: Buffer, new: Buffer, fd: int) -> DiffStats:
     """Write the payload of engine bsdiff that makes ``new`` from ``old`` to ``fd``, from its position on.
 
     Needs up to 6 bytes of memory for each byte of old. Same bytes for the same input, in whatever thread. Raises RAM,
     OUTPUT, LIMIT, and CONFIG when libdivsufsort is missing.
     """
-    sorter = _sorter()
-    sorter.single_threaded()
+    library = divsufsort.load()
+    library.single_threaded()
+    sorter = ffi.new("struct ota_sorter *")
+    sorter.sort32 = ffi.cast("int32_t(*)(const uint8_t *, int32_t *, int32_t)", library.narrow)
+    sorter.sort64 = ffi.cast("int32_t(*)(const uint8_t *, int64_t *, int64_t)", library.wide)
     stats = ffi.new("struct ota_diff_stats *")
     old_view, new_view = ffi.from_buffer("uint8_t[]", old), ffi.from_buffer("uint8_t[]", new)
-    status = int(lib.ota_diff_bsdiff(sorter.struct, old_view, len(old_view), new_view, len(new_view), fd, stats))
+    status = int(lib.ota_diff_bsdiff(sorter, old_view, len(old_view), new_view, len(new_view), fd, stats))
     if status < 0:
         reason = os.strerror(stats.os_error) if stats.os_error else ""
         raise error(_code(status), reason or "while making a delta")
@@ -472,7 +415,8 @@ class Executor:
         if status < 0:
             reason = os.strerror(os_error[0]) if os_error[0] else ""
             self._close()
-            raise error(_code(status), reason, target=os.fsdecode(self._root))
+            wrong = self._tmp if status == -int(Code.USAGE) and os.access(self._root, os.R_OK | os.X_OK) else self._root
+            raise error(_code(status), reason, target=os.fsdecode(wrong))
 
     def _open_executor(self) -> None:
         options = self._options

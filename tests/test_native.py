@@ -17,7 +17,7 @@ import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otastream import native
+from otastream import divsufsort, native
 from otastream.errors import TEXTS, Code, OtaError, error
 from otastream.model import EngineId
 
@@ -143,10 +143,10 @@ def test_output_that_cannot_be_written() -> None:
 
 @pytest.fixture
 def _no_sorter(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(native, "_libraries", lambda: iter([("/nonexistent/libdivsufsort.so", "")]))
-    native._sorter.cache_clear()
+    monkeypatch.setattr(divsufsort, "libraries", lambda: iter([("/nonexistent/libdivsufsort.so", "")]))
+    divsufsort.load.cache_clear()
     yield
-    native._sorter.cache_clear()
+    divsufsort.load.cache_clear()
 
 
 @pytest.mark.usefixtures("_no_sorter")
@@ -170,11 +170,11 @@ def test_wide_suffix_array_makes_the_same_bytes(monkeypatch: pytest.MonkeyPatch)
     old = b"".join(bytes([i % 7, i % 11, i % 13]) for i in range(3000))
     new = old[3000:7000] + b"between" + old[100:4000]
     expected = encode(old, new)
-    real = native._sorter()
-    assert real.wide is not None
-    monkeypatch.setattr(native, "_sorter", lambda: native._Sorter(None, real.wide))
+    real = divsufsort.load()
+    assert real.wide
+    monkeypatch.setattr(divsufsort, "load", lambda: divsufsort.Library(wide=real.wide))
     assert encode(old, new) == expected
-    monkeypatch.setattr(native, "_sorter", lambda: native._Sorter(None, None))
+    monkeypatch.setattr(divsufsort, "load", divsufsort.Library)
     with pytest.raises(OtaError) as caught:
         encode(old, new)
     assert caught.value.code is Code.USAGE
