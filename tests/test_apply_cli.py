@@ -1,4 +1,7 @@
-"""The program: apply, inspect and verify as a user runs them; errors, exit codes, progress, signals."""
+"""The program: apply, inspect and verify as a user runs them; errors, progress, signals.
+
+What both programs that apply have in common is in test_appliers.py.
+"""
 
 from __future__ import annotations
 
@@ -84,14 +87,6 @@ def test_apply_and_again(package: Path, board: Path, capsys: pytest.CaptureFixtu
     assert "2 of them were right already; 0 B written" in capsys.readouterr().err
 
 
-def test_apply_from_stdin_plain_and_compressed(package: Path, board: Path) -> None:
-    for data in (package.read_bytes(), b.gzip_stored(package.read_bytes())):
-        assert process(*arguments("-", board), input=data).returncode == 0
-        with package.open("rb") as opened:  # stdin that can be read twice
-            assert process(*arguments("-", board), stdin=opened).returncode == 0
-    assert (board / "a").read_bytes() == TEXT
-
-
 def test_dry_run_changes_nothing(package: Path, board: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run([*arguments(package, board), "--dry-run"]) == 0
     assert os.listdir(board) == []
@@ -99,47 +94,6 @@ def test_dry_run_changes_nothing(package: Path, board: Path, capsys: pytest.Capt
     (board / "a").write_bytes(b"something else")
     assert main.run([*arguments(package, board), "--dry-run"]) == Code.TARGET
     assert "mismatch: a target is neither the old nor the new one" in capsys.readouterr().err
-
-
-def test_a_package_that_is_damaged_at_its_end_changes_nothing(package: Path, board: Path) -> None:
-    data = bytearray(package.read_bytes())
-    data[-1] ^= 1
-    package.write_bytes(data)
-    assert main.run(arguments(package, board)) == Code.CORRUPT
-    assert os.listdir(board) == []
-
-
-def test_a_record_that_breaks_the_format_late_changes_nothing(tmp_path: Path, board: Path) -> None:
-    """Every frame is authentic, the last record is not one: only reading the whole file first finds that in time."""
-    path = tmp_path / "bad.ota"
-    path.write_bytes(b.Package(b.stream(script(2), file(b"a"), b.record(b.DIR, {b.PATH: b"d"}))).build())
-    assert main.run(arguments(path, board)) == Code.FORMAT
-    assert os.listdir(board) == []
-
-
-def test_a_pipe_that_breaks_in_the_middle(tmp_path: Path, board: Path) -> None:
-    """The end script hears of it, what is half made is gone, and the whole package repairs the rest."""
-    stream = b.stream(absent(b"a"), absent(b"b", b.noise(5000)), script(2), file(b"a"), file(b"b", b.noise(5000)))
-    whole = b.Package(stream, frame_log=10).build()
-    result = process(*arguments("-", board), input=whole[:-1500])
-    assert result.returncode == Code.TRUNCATED, result.stderr
-    assert (board / "log").read_text() == "-1\n"
-    assert sorted(os.listdir(board)) == ["a", "log"]
-    assert process(*arguments("-", board), input=whole).returncode == 0
-    assert (board / "b").read_bytes() == b.noise(5000)
-    assert (board / "log").read_text() == "-1\n0\n"
-
-
-def test_scripts_that_fail(tmp_path: Path, board: Path) -> None:
-    path = tmp_path / "s.ota"
-    for records, code, left in (
-        ([script(2), script(1, b"exit 3\n"), file(b"a")], Code.BEGIN_SCRIPT, ["log"]),
-        ([script(2), script(0, b"exit 3\n"), file(b"a")], Code.SCRIPT, ["log"]),
-        ([script(2, b"exit 3\n"), file(b"a")], Code.END_SCRIPT, ["a", "log"]),
-    ):
-        path.write_bytes(b.Package(b.stream(*records)).build())
-        assert main.run(arguments(path, board)) == code
-        assert sorted(os.listdir(board)) == left
 
 
 def test_memory_is_checked_before_anything_else(
@@ -151,10 +105,6 @@ def test_memory_is_checked_before_anything_else(
     assert os.listdir(board) == []
     monkeypatch.setattr(apply_module, "available_memory", lambda: 300_000)
     assert main.run(arguments(package, board)) == 0
-
-
-def test_a_folder_that_is_missing(package: Path, tmp_path: Path) -> None:
-    assert main.run(["apply", str(package), "--root", str(tmp_path / "no"), "-t", str(tmp_path)]) != 0
 
 
 # ---- signals --------------------------------------------------------------------------------------------------------
