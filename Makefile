@@ -12,17 +12,13 @@ SANITIZE  := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-fr
 INCLUDES  := -Icsrc/include -Icsrc/core
 SAN       := build/san
 PLAIN     := build/plain
-FUZZ      := build/fuzz
-FUZZ_CC   ?= clang
-FUZZ_SECONDS ?= 30
 
 C_FILES   := $(sort $(wildcard csrc/*/*.c))
 H_FILES   := $(sort $(wildcard csrc/*/*.h))
 # The libraries that tests link with; the board program has a main and its own rules.
 LIB_FILES := $(sort $(wildcard csrc/core/*.c csrc/port/*.c csrc/host/*.c))
 C_TESTS   := $(sort $(wildcard tests/c/test_*.c))
-FUZZERS   := $(sort $(wildcard tests/fuzz/fuzz_*.c))
-C_STYLED   = $(C_FILES) $(H_FILES) $(sort $(wildcard tests/c/*.[ch] tests/fuzz/*.[ch] tests/powercut/*.[ch]))
+C_STYLED   = $(C_FILES) $(H_FILES) $(sort $(wildcard tests/c/*.[ch] tests/fuzz/*.[ch] tests/fuzz/include/*/*.h tests/powercut/*.[ch]))
 PY_STYLED := otastream tests bench scripts build_ffi.py setup.py
 
 .DEFAULT_GOAL := help
@@ -30,7 +26,7 @@ PY_STYLED := otastream tests bench scripts build_ffi.py setup.py
 .SECONDARY:
 
 # More rules may stand beside what they build.
-include $(wildcard csrc/board/*.mk tests/board/*.mk tests/powercut/*.mk)
+include $(wildcard csrc/board/*.mk tests/board/*.mk tests/fuzz/*.mk tests/powercut/*.mk)
 
 .PHONY: help
 help: ## list the targets
@@ -108,17 +104,6 @@ test-c: ## the C tests, built with ASan and UBSan
 
 .PHONY: c-test-bins
 c-test-bins: $(C_TEST_BINS)
-
-.PHONY: fuzz
-fuzz: ## each libFuzzer target for FUZZ_SECONDS seconds; findings stay in build/fuzz
-	@command -v $(FUZZ_CC) >/dev/null || scripts/apt.sh fuzz
-	@mkdir -p $(FUZZ)
-	@for f in $(FUZZERS); do n=$$(basename $$f .c); mkdir -p $(FUZZ)/$$n.corpus tests/fuzz/$${n#fuzz_}; \
-		echo "== $$n, $(FUZZ_SECONDS) s"; \
-		$(FUZZ_CC) -std=c99 -D_GNU_SOURCE -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-			$(INCLUDES) -Icsrc -Itests/c $$f $(LIB_FILES) -o $(FUZZ)/$$n && \
-		$(FUZZ)/$$n -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
-			-artifact_prefix=$(FUZZ)/$$n- $(FUZZ)/$$n.corpus tests/fuzz/$${n#fuzz_} || exit 1; done
 
 # ---- checks ------------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 
     boardbuild.py [ARCH...]      armhf arm64 amd64 (all of them by default)
     boardbuild.py --sanitize     for this machine, against glibc, with ASan and UBSan: build/board/san/otaunpack
+    boardbuild.py --libraries    only what that links with, its headers in build/board/san/include
 
 Debian's cross compilers compile; musl, zlib, libzstd and libsodium are Debian's packages of the target architecture,
 unpacked beneath .cache by scripts/debroot.py. The result is build/board/ARCH/otaunpack. A program above its budget in
@@ -167,12 +168,19 @@ def build(target: Target) -> tuple[int, Counter[str]]:
     return (out / "otaunpack").stat().st_size, parts(out / "otaunpack.map")
 
 
-def sanitized() -> Path:
-    """For this machine, which must be amd64: without the stand-ins for a heap and for fortified calls."""
+def host_libraries() -> tuple[Path, Path]:
+    """zlib, libzstd and libsodium for this machine, which must be amd64: folder for what is built, sysroot."""
     target, out = TARGETS["amd64"], TREE / "build/board/san"
     out.mkdir(parents=True, exist_ok=True)
     usr = sysroot(target)
     link_headers(target, usr, out / "include", LIBRARY_HEADERS)
+    return out, usr
+
+
+def sanitized() -> Path:
+    """For this machine: without the stand-ins for a heap and for fortified calls."""
+    target = TARGETS["amd64"]
+    out, usr = host_libraries()
     objects = compile_all(["gcc"], SANITIZE, out, without=("heap.c", "fortify.c", "slim.c"))
     libraries = [usr / "lib" / target.triplet / name for name in LIBRARIES]
     if not up_to_date(out / "otaunpack", objects):
@@ -185,9 +193,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Build the board program.")
     parser.add_argument("archs", nargs="*", metavar="ARCH", default=list(TARGETS))
     parser.add_argument("--sanitize", action="store_true")
+    parser.add_argument("--libraries", action="store_true")
     args = parser.parse_args()
     with open_lock() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # tests build when they need to, several at once
+        if args.libraries:
+            host_libraries()
+            return 0
         if args.sanitize:
             print(sanitized())
             return 0

@@ -3,21 +3,13 @@
  * The first bytes choose sizes and splits, the rest is payload. Whatever it is, the decoder must stay inside old, new
  * and its workspace (the sanitizers and read_at watch), must come to an end, must keep a failure, and must make the
  * same of it in another split. */
-#include <stdlib.h>
-#include <string.h>
-
+#include "fuzz.h"
 #include "otastream.h"
 
 #define OLD_MAX 5000u
 #define NEW_MAX 8192u
 #define WINDOW 512u
 #define HEAD 6u
-
-#define MUST(cond)                                                                                                     \
-    do {                                                                                                               \
-        if (!(cond))                                                                                                   \
-            abort();                                                                                                   \
-    } while (0)
 
 struct old_content {
     uint8_t data[OLD_MAX];

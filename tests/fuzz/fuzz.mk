@@ -1,0 +1,39 @@
+# Fuzz targets: with libFuzzer to find something, with gcc to replay what is known.
+
+FUZZ           := build/fuzz
+FUZZ_CC        ?= clang
+FUZZ_SECONDS   ?= 30
+FUZZERS        := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_TARGETS   ?= $(patsubst tests/fuzz/fuzz_%.c,%,$(FUZZERS))
+FUZZ_FLAGS     := -std=c99 -D_GNU_SOURCE -O1 -g -fno-sanitize-recover=all $(INCLUDES) -Icsrc -Itests/c -Itests/fuzz/include
+FUZZ_SOURCES   := $(wildcard tests/fuzz/*.[ch] tests/fuzz/include/*/*.h tests/c/*_model.[ch] csrc/board/*.[ch])
+# The board program's libraries, as scripts/boardbuild.py fetches them for this machine.
+FUZZ_SYSROOT   := .cache/cross/amd64/usr/lib/x86_64-linux-gnu
+FUZZ_LIBS_codec := -isystem build/board/san/include $(FUZZ_SYSROOT)/libz.a $(FUZZ_SYSROOT)/libzstd.a
+
+.PHONY: fuzz
+fuzz: $(FUZZ_TARGETS:%=$(FUZZ)/%) $(FUZZ)/seeds/.made ## each libFuzzer target for FUZZ_SECONDS seconds; findings stay in build/fuzz
+	@for n in $(FUZZ_TARGETS); do mkdir -p $(FUZZ)/corpus/$$n tests/fuzz/corpus/$$n; \
+		echo "== $$n, $(FUZZ_SECONDS) s"; \
+		$(FUZZ)/$$n -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 -max_len=4096 -print_final_stats=1 \
+			-artifact_prefix=$(FUZZ)/$$n- $(FUZZ)/corpus/$$n tests/fuzz/corpus/$$n $(FUZZ)/seeds/$$n || exit 1; done
+
+$(FUZZ)/seeds/.made: $(VENV)/.built tests/fuzz/seeds.py $(wildcard tests/golden/*/*.ota)
+	rm -rf $(@D)
+	cd tests && PYTHONPATH=.. ../$(PY) -m fuzz.seeds ../$(@D)
+	@touch $@
+
+$(FUZZ_TARGETS:%=$(FUZZ)/%): $(FUZZ)/%: tests/fuzz/fuzz_%.c $(FUZZ_SOURCES) $(wildcard csrc/core/*.[ch])
+	@command -v $(FUZZ_CC) >/dev/null || scripts/apt.sh fuzz
+	@mkdir -p $(@D)
+	$(if $(FUZZ_LIBS_$*),$(PYTHON) scripts/boardbuild.py --libraries)
+	$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined $< csrc/core/*.c $(FUZZ_LIBS_$*) -o $@
+
+# The same targets with a main that replays files.
+.PHONY: fuzz-replay
+fuzz-replay: $(patsubst tests/fuzz/fuzz_%.c,$(SAN)/fuzz/%,$(FUZZERS))
+
+$(SAN)/fuzz/%: tests/fuzz/fuzz_%.c $(FUZZ_SOURCES) $(SAN)/libcore.a
+	@mkdir -p $(@D)
+	$(if $(FUZZ_LIBS_$*),$(PYTHON) scripts/boardbuild.py --libraries)
+	$(CC) $(WARNINGS) $(FUZZ_FLAGS) -fsanitize=address,undefined $< tests/fuzz/replay.c $(SAN)/libcore.a $(FUZZ_LIBS_$*) -o $@

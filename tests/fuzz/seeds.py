@@ -1,0 +1,111 @@
+"""Seeds for the fuzz targets, from the golden packages: ``python -m fuzz.seeds FOLDER`` (in the folder tests).
+
+They are made anew whenever they are needed; tests/fuzz/corpus/TARGET holds what fuzzing has found beyond them.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import zstandard
+
+from otastream.errors import OtaError
+from otastream.stages.decompress import decompress
+from otastream.stages.read import read
+from otastream.stages.verify import verify
+
+GOLDEN: Final = Path(__file__).resolve().parent.parent / "golden"
+_SMALL: Final = 4000
+
+
+def _packages() -> list[Path]:
+    return [path for path in sorted(GOLDEN.glob("*/*.ota")) if path.stat().st_size <= _SMALL]
+
+
+def streams() -> Iterator[bytes]:
+    """Record streams of the packages whose lower layers are whole."""
+    for path in _packages():
+        try:
+            yield b"".join(bytes(piece) for piece in decompress(verify(read(str(path)))))
+        except OtaError:
+            continue
+
+
+def _strings(stream: bytes) -> Iterator[bytes]:
+    """The byte strings that a record stream is made of: headers and chunks."""
+    at = 0
+    while at < len(stream) and stream[at] >> 5 == 2 and stream[at] & 31 < 28:
+        extra = 0 if stream[at] & 31 < 24 else 1 << (stream[at] & 31) - 24
+        size = stream[at] & 31 if extra == 0 else int.from_bytes(stream[at + 1 : at + 1 + extra], "big")
+        yield stream[at + 1 + extra : at + 1 + extra + size]
+        at += 1 + extra + size
+
+
+def records() -> Iterator[bytes]:
+    for stream in streams():
+        yield from (text for text in _strings(stream) if text[:1] == b"\x82")
+
+
+def executor() -> Iterator[bytes]:
+    for number, stream in enumerate(streams()):
+        yield bytes([number * 7 % 256, 0, 0]) + stream
+        yield bytes([0, 1 + number % 9, number % 8]) + stream
+
+
+def frames() -> Iterator[bytes]:
+    """Packages with zeros for digests, which is what they are in the fuzz target."""
+    for path in _packages():
+        data = bytearray(path.read_bytes())
+        if data[:2] != b"\x89O" or len(data) < 100 or data[64] > 4:
+            continue
+        at = 65 + 72 * data[64]
+        data[32:64] = data[at : at + 32] = bytes(32)
+        at += 32
+        while at + 36 <= len(data):
+            data[at + 4 : at + 36] = bytes(32)
+            at += 36 + int.from_bytes(data[at : at + 4], "little") % (1 << 31)
+        yield b"\x30" + data
+
+
+def codecs() -> Iterator[bytes]:
+    content = b"".join(streams())[:3000]
+    for log in (9, 12, 15):
+        packer = zlib.compressobj(9, zlib.DEFLATED, 16 + log)
+        yield bytes([1, log - 9, 17, 1]) + packer.compress(content) + packer.flush()
+    yield bytes([1, 6, 50, 3]) + gzip.compress(bytes(100_000))
+    for log in (10, 14, 17):
+        made = zstandard.ZstdCompressionParameters.from_level(19, window_log=log, write_content_size=log == 14)
+        for text in (content, bytes(300_000)):
+            yield bytes([0, log - 10, 13, 2]) + zstandard.ZstdCompressor(compression_params=made).compress(text)
+
+
+def patches() -> Iterator[bytes]:
+    """Triples: zero runs, added bytes, literals, seeks to and fro."""
+    head = bytes([0, 100, 0, 60, 3, 9])
+    yield head + bytes([40, 20, 0, 40, 0]) + bytes(20)
+    yield head + bytes([30, 0, 10, 10, 5, 1, 2, 3, 4, 5, 15, 0, 30, 0, 5, 30, 0])
+    yield head + bytes([0, 60, 0]) + bytes(range(60))
+    yield head + bytes([0xBC, 0, 0])
+
+
+TARGETS: Final = {"records": records, "exec": executor, "frames": frames, "codec": codecs, "bspatch": patches}
+
+
+def make(folder: Path) -> None:
+    """One folder for each target; a seed is named by its digest."""
+    for name, seeds in TARGETS.items():
+        target = folder / name
+        target.mkdir(parents=True, exist_ok=True)
+        for seed in seeds():
+            (target / hashlib.sha256(seed).hexdigest()[:16]).write_bytes(seed)
+
+
+if __name__ == "__main__":
+    make(Path(sys.argv[1]))
+    print(sum(1 for _ in Path(sys.argv[1]).glob("*/*")), "seeds")
