@@ -21,6 +21,8 @@ _PLACEHOLDERS: Final = {
     "mask": "MASK",
 }  # fmt: skip
 _NODES: Final = "/dev/"
+_VOLUME: Final = re.compile(r"/dev/ubi\d+_\d+")
+_NO_VOLUME: Final = re.compile(r"/dev/(mtd|mtdblock|mmcblk)\d.*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +74,17 @@ def checked(package: str, mode: str, given: Given) -> Given:
         raise error(Code.USAGE, f"--{mode} needs {names}", hint=right(package, mode, given))
     if strange:
         names = " and ".join(OPTIONS[name] for name in strange)
-        raise error(Code.USAGE, f"--{mode} has no {names}", hint=right(package, _meant(mode, given), given))
+        raise error(Code.USAGE, f"--{mode} has no {names}", hint=right(package, meant(mode, given), given))
     return given
 
 
-def _meant(mode: str, given: Given) -> str:
-    """The mode that fits the options better: a difference was asked for, or a folder was given."""
+def meant(mode: str, given: Given) -> str:
+    """The mode that fits the other options, where this one does not."""
+    targets = (given.dst or "").split()
     if mode == "file-update" and given.old is not None:
         return "file-update-diff"
+    if mode in ("block-update", "ubi-update", "file-add") and targets and targets[0].startswith(_NODES):
+        return "ubi-update" if _VOLUME.fullmatch(targets[0]) else "block-update"
     return mode
 
 
@@ -180,22 +185,26 @@ def release(mode: str, given: Given) -> Release:
         return Release(folder=tuple(_folder(mode, given, dest) for dest in targets))
     nodes = [target.startswith(_NODES) for target in targets]
     if mode in ("block-update", "ubi-update"):
+        wrong = _VOLUME if mode == "block-update" else _NO_VOLUME
+        for target in filter(wrong.fullmatch, targets):
+            raise error(
+                Code.USAGE,
+                f"--{mode} cannot write {target}, which {'is' if mode == 'block-update' else 'is not'} a UBI volume",
+            )
         return Release(image=(_image("ubi" if mode == "ubi-update" else "block", given, targets),))
     if any(nodes):
         if not all(nodes) or mode in ("file-add", "file-delete"):
-            problem = "add or delete" if mode != "file-update" else "replace"
-            hint = "--block-update writes what a node holds" if all(nodes) else "give nodes and files an append each"
-            raise error(Code.USAGE, f"--{mode} cannot {problem} a device node", target=given.dst, hint=hint)
-        return Release(image=(_image(_node_kind(targets[0]), given, targets),))
+            hint = "give nodes and files an append each" if not all(nodes) else None
+            if mode == "file-delete":
+                hint = "a node stays; leave it out of -d"
+            raise error(Code.USAGE, f"--{mode} cannot do that to a device node", target=given.dst, hint=hint)
+        kind: Literal["block", "ubi"] = "ubi" if all(map(_VOLUME.fullmatch, targets)) else "block"
+        # makefiles do this for boot loaders on SD, documents for deltas of images
+        return Release(image=(_image(kind, given, targets),))
     if _mask(given.mask, len(targets)) is not None:
         hint = "give -d only what is to be updated, or several appends"
         raise error(Code.USAGE, f"--{mode} has no --default-mask that leaves targets out", hint=hint)
     return Release(file=tuple(_edit(mode, given, dest) for dest in targets))
-
-
-def _node_kind(node: str) -> Literal["block", "ubi"]:
-    """What a file mode does to a node: makefiles use them for the boot loader on SD, documents for deltas of images."""
-    return "ubi" if re.fullmatch(r"/dev/ubi\d+_\d+", node) else "block"
 
 
 def _image(kind: Literal["block", "ubi"], given: Given, targets: tuple[str, ...]) -> Image:

@@ -160,7 +160,7 @@ def _append(package: str, call: _Call) -> None:
         release = _checked(package, call.modes, mode, raw)
     except OtaError as failure:  # whatever does not fit, show what does
         if failure.code is Code.USAGE and failure.hint is None:
-            failure.hint = _otapack.right(package, mode, raw)
+            failure.hint = _otapack.right(package, _otapack.meant(mode, raw), raw)
         raise
     append_release(package, release, options=call.options)
     _done(package)
