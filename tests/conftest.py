@@ -25,7 +25,7 @@ ALLOWED_SKIPS: Final = (
     r"no openssl command",
 )
 
-# A runner may have been started with signals ignored (nohup, a shell's background job), and children would inherit that.
+# A runner may have been started with signals ignored (nohup, a shell's background job); children would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for _signal in (signal.SIGHUP, signal.SIGTERM):
     signal.signal(_signal, signal.SIG_DFL)

@@ -47,6 +47,6 @@ def test_the_compressor_takes_what_its_window_needs(tmp_path: Path) -> None:
         (tmp_path / side).mkdir()
     content = random.Random(1).randbytes(8 << 20)  # more than the window: every table would be in use
     (tmp_path / "new" / "file").write_bytes(content)
-    command = [*OTASTREAM, "pack", tmp_path / "old", tmp_path / "new", "--dest", "/config", "-o"]
+    command: list[str | Path] = [*OTASTREAM, "pack", tmp_path / "old", tmp_path / "new", "--dest", "/config", "-o"]
     base = measure([*command, tmp_path / "none.ota", "--codec", "none"]).rss
     assert measure([*command, tmp_path / "zstd.ota"]).rss - base < _MARGIN * 2
