@@ -71,12 +71,21 @@ int ota_exec_tick(struct ota_exec *ex)
     return 0;
 }
 
+/* Does errno explain this failure? Only where the system refused something: with other codes it is left over from a
+ * call whose failure was expected. */
+static int by_system(int status)
+{
+    return status == ERR(IO) || status == ERR(READONLY) || status == ERR(MISSING) || status == ERR(PATH) ||
+           status == ERR(NODE) || status == ERR(SPACE);
+}
+
 int ota_exec_fail(struct ota_exec *ex, int status, const char *detail)
 {
     if (status >= 0 || ex->report.status != 0)
         return status;
     ex->report.status = status;
-    ex->report.os_error = ex->port.last_error != NULL ? ex->port.last_error(ex->port.ctx) : 0;
+    if (ex->port.last_error != NULL && by_system(status) && detail[0] == '\0' && ex->report.detail[0] == '\0')
+        ex->report.os_error = ex->port.last_error(ex->port.ctx);
     if (ex->report.detail[0] == '\0')
         ota_put_text(ex->report.detail, sizeof ex->report.detail, detail);
     return status;

@@ -206,6 +206,16 @@ static int passes_absent(const struct ota_record *r)
            (b == OTA_STATE_DIR && (a == OTA_STATE_FILE || a == OTA_STATE_LINK));
 }
 
+/* The report's target becomes the source of the record. */
+static void name_source(struct ota_exec *ex)
+{
+    const struct ota_record_source *s = &ex->rec.source;
+    if (s->type == OTA_SOURCE_PATH)
+        ota_exec_target(ex, s->root, s->path);
+    else if (s->type == OTA_SOURCE_NODE)
+        ota_exec_target(ex, s->node, (struct ota_text){NULL, 0});
+}
+
 static int expect_tree(struct ota_exec *ex)
 {
     const struct ota_record *r = &ex->rec;
@@ -230,8 +240,10 @@ static int expect_tree(struct ota_exec *ex)
     if (r->source.type != OTA_SOURCE_NONE) {
         if ((is = ota_exec_source_is(ex, &r->source, r)) < 0)
             return is;
-        if (is == 0)
-            return ota_exec_fail(ex, ERR(TARGET), "its source has changed");
+        if (is == 0) {
+            name_source(ex);
+            return ota_exec_fail(ex, ERR(TARGET), "another file is made from it, and it is not the old one");
+        }
     }
     return add_space(ex, &p, st.type == OTA_FILE ? st.size : 0, r->after.type == OTA_STATE_FILE ? r->after.size : 0);
 }
@@ -257,8 +269,11 @@ static int expect_node(struct ota_exec *ex)
         return is < 0 ? is : 0;
     if ((is = ota_exec_source_is(ex, &r->source, r)) < 0)
         return is;
-    if (is == 0)
-        return ota_exec_fail(ex, ERR(TARGET), "its source is not the old image");
+    if (is == 0) {
+        ex->report.detail[0] = '\0'; /* a source that is too small has left its sizes there */
+        name_source(ex);
+        return ota_exec_fail(ex, ERR(TARGET), "the source of the delta is not the old image");
+    }
     /* no target is free of the delta: the image is built in the temporary folder and removed afterwards */
     return ota_exec_free_target(r) == r->target_count ? add_space(ex, NULL, r->size, r->size) : 0;
 }

@@ -9,128 +9,6 @@
 
 #define ERR(name) (-(int)OTA_E_##name)
 
-/* ---- text ------------------------------------------------------------------------------------------------------ */
-
-static size_t text_len(const char *s, size_t cap)
-{
-    size_t n = 0;
-    while (n < cap && s[n] != '\0')
-        n++;
-    return n;
-}
-
-void ota_put_bytes(char *buf, size_t cap, const char *text, size_t len)
-{
-    size_t at = text_len(buf, cap);
-    size_t i;
-    for (i = 0; i < len && at + 1 < cap; i++)
-        buf[at++] = text[i];
-    if (at < cap)
-        buf[at] = '\0';
-}
-
-void ota_put_text(char *buf, size_t cap, const char *text)
-{
-    ota_put_bytes(buf, cap, text, text_len(text, 1024));
-}
-
-void ota_put_number(char *buf, size_t cap, uint64_t value)
-{
-    char digits[20];
-    size_t n = sizeof digits;
-    do {
-        digits[--n] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value != 0);
-    ota_put_bytes(buf, cap, digits + n, sizeof digits - n);
-}
-
-/* ---- CBOR primitives ------------------------------------------------------------------------------------------- */
-
-int ota_cbor_head(struct ota_cbor *c, unsigned *major, uint64_t *value)
-{
-    unsigned info;
-    unsigned bytes;
-    unsigned i;
-    uint64_t v = 0;
-    static const uint64_t least[4] = {24, 0x100, 0x10000, 0x100000000u};
-
-    if (c->p == c->end)
-        return ERR(FORMAT);
-    *major = *c->p >> 5;
-    info = *c->p & 31u;
-    c->p++;
-    if (info < 24) {
-        *value = info;
-        return 0;
-    }
-    if (info > 27)
-        return ERR(FORMAT); /* reserved or indefinite */
-    bytes = 1u << (info - 24);
-    if ((size_t)(c->end - c->p) < bytes)
-        return ERR(FORMAT);
-    for (i = 0; i < bytes; i++)
-        v = v << 8 | *c->p++;
-    if (v < least[info - 24])
-        return ERR(FORMAT); /* not the shortest form */
-    *value = v;
-    return 0;
-}
-
-/* Well-formed UTF-8 as RFC 3629 has it: no surrogates, no over-long forms, nothing above U+10FFFF. */
-static int utf8_ok(const uint8_t *s, size_t n)
-{
-    size_t i = 0;
-    while (i < n) {
-        uint8_t b = s[i++];
-        unsigned more = b < 0x80 ? 0 : b < 0xC2 ? 4 : b < 0xE0 ? 1 : b < 0xF0 ? 2 : b < 0xF5 ? 3 : 4;
-        uint8_t lo = 0x80;
-        uint8_t hi = 0xBF;
-        if (more == 4 || n - i < more)
-            return 0;
-        if (b == 0xE0)
-            lo = 0xA0;
-        else if (b == 0xED)
-            hi = 0x9F;
-        else if (b == 0xF0)
-            lo = 0x90;
-        else if (b == 0xF4)
-            hi = 0x8F;
-        while (more-- > 0) {
-            if (s[i] < lo || s[i] > hi)
-                return 0;
-            i++;
-            lo = 0x80;
-            hi = 0xBF;
-        }
-    }
-    return 1;
-}
-
-int ota_cbor_string(struct ota_cbor *c, unsigned major, size_t min, size_t max, struct ota_text *out)
-{
-    unsigned m;
-    uint64_t n;
-    int st = ota_cbor_head(c, &m, &n);
-    if (st != 0)
-        return st;
-    if (m != major || n > (uint64_t)(c->end - c->p) || n < min || n > max)
-        return ERR(FORMAT);
-    out->p = (const char *)c->p;
-    out->len = (size_t)n;
-    c->p += n;
-    if (major == 3 && !utf8_ok((const uint8_t *)out->p, out->len))
-        return ERR(FORMAT);
-    return 0;
-}
-
-static int get_uint(struct ota_cbor *c, uint64_t max, uint64_t *out)
-{
-    unsigned m;
-    int st = ota_cbor_head(c, &m, out);
-    return st != 0 ? st : (m != 0 || *out > max) ? ERR(FORMAT) : 0;
-}
-
 /* Text of a symbolic link: 1 .. OTA_PATH_MAX bytes without NUL. */
 static int check_link_text(struct ota_text text)
 {
@@ -139,57 +17,6 @@ static int check_link_text(struct ota_text text)
         if (text.p[i] == '\0')
             return ERR(FORMAT);
     return text.len == 0 || text.len > OTA_PATH_MAX ? ERR(FORMAT) : 0;
-}
-
-static int get_count(struct ota_cbor *c, unsigned major, uint64_t min, uint64_t max, uint64_t *out)
-{
-    unsigned m;
-    int st = ota_cbor_head(c, &m, out);
-    return st != 0 ? st : (m != major || *out < min || *out > max) ? ERR(FORMAT) : 0;
-}
-
-/* Bytewise order: negative when a comes first, shorter first among equal beginnings. */
-static int text_order(struct ota_text a, struct ota_text b)
-{
-    size_t n = a.len < b.len ? a.len : b.len;
-    int d = n == 0 ? 0 : memcmp(a.p, b.p, n);
-    return d != 0 ? d : a.len < b.len ? -1 : a.len > b.len;
-}
-
-/* ---- paths ----------------------------------------------------------------------------------------------------- */
-
-static int component_ok(const char *p, size_t n)
-{
-    static const char staging[] = ".otastream-new";
-    if (n == 0 || n > OTA_NAME_MAX || (p[0] == '.' && (n == 1 || (n == 2 && p[1] == '.'))))
-        return 0;
-    return n != sizeof staging - 1 || memcmp(p, staging, n) != 0;
-}
-
-int ota_path_check(const char *path, size_t len)
-{
-    size_t start = 0;
-    size_t depth = 0;
-    size_t i;
-    if (len == 0 || len > OTA_PATH_MAX)
-        return ERR(PATH);
-    for (i = 0; i <= len; i++) {
-        if (i < len && path[i] == '\0')
-            return ERR(PATH);
-        if (i < len && path[i] != '/')
-            continue;
-        if (!component_ok(path + start, i - start) || ++depth > OTA_DEPTH_MAX)
-            return ERR(PATH);
-        start = i + 1;
-    }
-    return 0;
-}
-
-int ota_root_check(const char *root, size_t len, int allow_slash)
-{
-    if (len == 0 || root[0] != '/')
-        return ERR(PATH);
-    return len == 1 ? (allow_slash ? 0 : ERR(PATH)) : ota_path_check(root + 1, len - 1);
 }
 
 static int get_path(struct ota_cbor *c, struct ota_text *out)
@@ -213,14 +40,14 @@ static int get_targets(struct ota_cbor *c, struct ota_record *rec)
     uint64_t n;
     unsigned i;
     unsigned k;
-    int st = get_count(c, 4, 1, OTA_TARGETS_MAX, &n);
+    int st = ota_cbor_count(c, 4, 1, OTA_TARGETS_MAX, &n);
     if (st != 0)
         return st;
     for (i = 0; i < n; i++) {
         if ((st = get_root(c, 0, &rec->targets[i])) != 0)
             return st;
         for (k = 0; k < i; k++)
-            if (text_order(rec->targets[k], rec->targets[i]) == 0)
+            if (ota_text_order(rec->targets[k], rec->targets[i]) == 0)
                 return ERR(FORMAT);
     }
     rec->target_count = (unsigned)n;
@@ -234,10 +61,10 @@ static int get_source(struct ota_cbor *c, struct ota_record_source *s)
     uint64_t one;
     uint64_t last = 0;
     uint32_t has = 0;
-    int st = get_count(c, 5, 1, 4, &pairs);
+    int st = ota_cbor_count(c, 5, 1, 4, &pairs);
 
     for (; st == 0 && pairs > 0; pairs--) {
-        if ((st = get_uint(c, UINT64_MAX, &key)) != 0)
+        if ((st = ota_cbor_uint(c, UINT64_MAX, &key)) != 0)
             return st;
         if (key != OTA_KEY_ROOT && key != OTA_KEY_PATH && key != OTA_KEY_SIZE && key != OTA_KEY_DIGEST &&
             key != OTA_KEY_TARGETS)
@@ -251,10 +78,10 @@ static int get_source(struct ota_cbor *c, struct ota_record_source *s)
         else if (key == OTA_KEY_PATH)
             st = get_path(c, &s->path);
         else if (key == OTA_KEY_SIZE)
-            st = get_uint(c, SIZE_LIMIT, &s->size);
+            st = ota_cbor_uint(c, SIZE_LIMIT, &s->size);
         else if (key == OTA_KEY_DIGEST)
-            st = get_uint(c, UINT64_MAX, &s->digest);
-        else if ((st = get_count(c, 4, 1, 1, &one)) == 0)
+            st = ota_cbor_uint(c, UINT64_MAX, &s->digest);
+        else if ((st = ota_cbor_count(c, 4, 1, 1, &one)) == 0)
             st = get_root(c, 0, &s->node);
     }
     if (st != 0)
@@ -274,9 +101,9 @@ static int get_state(struct ota_cbor *c, struct ota_state *s)
     static const uint8_t items[5] = {1, 3, 1, 2, 1};
     uint64_t n;
     uint64_t type;
-    int st = get_count(c, 4, 1, 3, &n);
+    int st = ota_cbor_count(c, 4, 1, 3, &n);
     if (st == 0)
-        st = get_uint(c, UINT64_MAX, &type);
+        st = ota_cbor_uint(c, UINT64_MAX, &type);
     if (st != 0)
         return st;
     if (type > OTA_STATE_ANY)
@@ -285,8 +112,8 @@ static int get_state(struct ota_cbor *c, struct ota_state *s)
         return ERR(FORMAT);
     s->type = (enum ota_state_type)type;
     if (s->type == OTA_STATE_FILE) {
-        if ((st = get_uint(c, SIZE_LIMIT, &s->size)) == 0)
-            st = get_uint(c, UINT64_MAX, &s->digest);
+        if ((st = ota_cbor_uint(c, SIZE_LIMIT, &s->size)) == 0)
+            st = ota_cbor_uint(c, UINT64_MAX, &s->digest);
     } else if (s->type == OTA_STATE_LINK) {
         if ((st = ota_cbor_string(c, 2, 0, SIZE_MAX, &s->text)) == 0)
             st = check_link_text(s->text);
@@ -305,11 +132,11 @@ int ota_xattr_next(const uint8_t *xattrs, size_t len, size_t *pos, const uint8_t
         return 0;
     c.p = xattrs + *pos;
     c.end = xattrs + len;
-    if (*pos == 0 && (st = get_count(&c, 4, 0, 1024, &n)) != 0)
+    if (*pos == 0 && (st = ota_cbor_count(&c, 4, 0, 1024, &n)) != 0)
         return st;
     if (c.p == c.end)
         return 0;
-    if ((st = get_count(&c, 4, 2, 2, &n)) != 0 || (st = ota_cbor_string(&c, 2, 1, OTA_NAME_MAX, &t)) != 0)
+    if ((st = ota_cbor_count(&c, 4, 2, 2, &n)) != 0 || (st = ota_cbor_string(&c, 2, 1, OTA_NAME_MAX, &t)) != 0)
         return st;
     *name = (const uint8_t *)t.p;
     *name_len = t.len;
@@ -331,16 +158,16 @@ static int get_xattrs(struct ota_cbor *c, struct ota_record *rec)
     uint64_t pairs;
     uint64_t two;
     size_t i;
-    int st = get_count(c, 4, 0, 1024, &pairs);
+    int st = ota_cbor_count(c, 4, 0, 1024, &pairs);
 
     for (; st == 0 && pairs > 0; pairs--) {
-        if ((st = get_count(c, 4, 2, 2, &two)) != 0 || (st = ota_cbor_string(c, 2, 1, OTA_NAME_MAX, &name)) != 0 ||
+        if ((st = ota_cbor_count(c, 4, 2, 2, &two)) != 0 || (st = ota_cbor_string(c, 2, 1, OTA_NAME_MAX, &name)) != 0 ||
             (st = ota_cbor_string(c, 2, 0, SIZE_MAX, &value)) != 0)
             return st;
         for (i = 0; i < name.len; i++)
             if (name.p[i] == '\0')
                 return ERR(FORMAT);
-        if (last.p != NULL && text_order(last, name) >= 0)
+        if (last.p != NULL && ota_text_order(last, name) >= 0)
             return ERR(FORMAT);
         last = name;
     }
@@ -354,7 +181,7 @@ static int get_compatible(struct ota_cbor *c, struct ota_record *rec)
     const uint8_t *start = c->p;
     struct ota_text t;
     uint64_t n;
-    int st = get_count(c, 4, 1, 64, &n);
+    int st = ota_cbor_count(c, 4, 1, 64, &n);
     for (; st == 0 && n > 0; n--)
         st = ota_cbor_string(c, 3, 1, 255, &t);
     rec->compatible.p = (const char *)start;
@@ -381,15 +208,15 @@ static int get_needs(struct ota_cbor *c, struct ota_record *rec, char *detail, s
     struct ota_text t;
     uint64_t n;
     size_t i;
-    int st = get_count(c, 4, 0, 256, &n);
+    int st = ota_cbor_count(c, 4, 0, 256, &n);
     for (; st == 0 && n > 0; n--) {
         if ((st = ota_cbor_string(c, 3, 1, 32, &t)) != 0)
             return st;
-        if (last.p != NULL && text_order(last, t) >= 0)
+        if (last.p != NULL && ota_text_order(last, t) >= 0)
             return ERR(FORMAT);
         last = t;
         for (i = 0; i < sizeof need_names / sizeof need_names[0]; i++)
-            if (text_len(need_names[i].name, sizeof need_names[i].name) == t.len &&
+            if (ota_text_len(need_names[i].name, sizeof need_names[i].name) == t.len &&
                 memcmp(need_names[i].name, t.p, t.len) == 0)
                 break;
         if (i == sizeof need_names / sizeof need_names[0]) {
@@ -407,7 +234,7 @@ static int get_needs(struct ota_cbor *c, struct ota_record *rec, char *detail, s
 static int get_small(struct ota_cbor *c, uint64_t max, unsigned *out)
 {
     uint64_t v;
-    int st = get_uint(c, UINT64_MAX, &v);
+    int st = ota_cbor_uint(c, UINT64_MAX, &v);
     if (st == 0 && v > max)
         st = ERR(UNSUPPORTED);
     *out = (unsigned)v;
@@ -417,7 +244,7 @@ static int get_small(struct ota_cbor *c, uint64_t max, unsigned *out)
 static int get_u32(struct ota_cbor *c, uint64_t max, uint32_t *out)
 {
     uint64_t v;
-    int st = get_uint(c, max, &v);
+    int st = ota_cbor_uint(c, max, &v);
     *out = (uint32_t)v;
     return st;
 }
@@ -443,9 +270,9 @@ static int get_field(struct ota_cbor *c, uint64_t key, struct ota_record *rec, c
     case OTA_KEY_PATH:
         return get_path(c, &rec->path);
     case OTA_KEY_SIZE:
-        return get_uint(c, SIZE_LIMIT, &rec->size);
+        return ota_cbor_uint(c, SIZE_LIMIT, &rec->size);
     case OTA_KEY_DIGEST:
-        return get_uint(c, UINT64_MAX, &rec->digest);
+        return ota_cbor_uint(c, UINT64_MAX, &rec->digest);
     case OTA_KEY_MODE:
         return get_u32(c, 07777, &rec->mode);
     case OTA_KEY_UID:
@@ -481,16 +308,16 @@ static int get_field(struct ota_cbor *c, uint64_t key, struct ota_record *rec, c
     case OTA_KEY_VERSION:
         return ota_cbor_string(c, 3, 1, 255, &rec->version);
     case OTA_KEY_CREATED:
-        return get_uint(c, UINT64_MAX, &number);
+        return ota_cbor_uint(c, UINT64_MAX, &number);
     case OTA_KEY_RECORDS:
-        return get_uint(c, UINT32_MAX, &rec->records);
+        return ota_cbor_uint(c, UINT32_MAX, &rec->records);
     case OTA_KEY_BYTES:
-        return get_uint(c, SIZE_LIMIT, &rec->bytes);
+        return ota_cbor_uint(c, SIZE_LIMIT, &rec->bytes);
     case OTA_KEY_COMPATIBLE:
         return get_compatible(c, rec);
     case OTA_KEY_LINKS:
     case OTA_KEY_PARENTS:
-        return get_uint(c, 1, &number) != 0 || number != 1 ? ERR(FORMAT) : 0;
+        return ota_cbor_uint(c, 1, &number) != 0 || number != 1 ? ERR(FORMAT) : 0;
     case OTA_KEY_MASK: /* stands behind the targets, since keys rise */
         st = get_u32(c, (1u << OTA_TARGETS_MAX) - 1u, &rec->mask);
         return st != 0 ? st : rec->mask >> rec->target_count != 0 ? ERR(FORMAT) : 0;
@@ -583,10 +410,10 @@ static int parse_fields(struct ota_cbor *c, struct ota_record *rec, char *detail
     uint64_t pairs;
     uint64_t key;
     uint64_t last = 0;
-    int st = get_count(c, 5, 0, OTA_KEYS, &pairs);
+    int st = ota_cbor_count(c, 5, 0, OTA_KEYS, &pairs);
 
     for (; st == 0 && pairs > 0; pairs--) {
-        if ((st = get_uint(c, UINT64_MAX, &key)) != 0)
+        if ((st = ota_cbor_uint(c, UINT64_MAX, &key)) != 0)
             return st;
         ota_put_text(detail, cap, rule->name);
         ota_put_text(detail, cap, ", field ");
@@ -626,7 +453,7 @@ int ota_record_parse(const uint8_t *header, size_t len, struct ota_record *rec, 
     detail[0] = '\0';
     c.p = header;
     c.end = header + len;
-    if ((st = get_count(&c, 4, 2, 2, &n)) != 0 || (st = get_uint(&c, UINT64_MAX, &kind)) != 0)
+    if ((st = ota_cbor_count(&c, 4, 2, 2, &n)) != 0 || (st = ota_cbor_uint(&c, UINT64_MAX, &kind)) != 0)
         return st;
     if (kind >= OTA_KINDS) {
         ota_put_text(detail, detail_cap, "record kind ");

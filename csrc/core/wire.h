@@ -2,7 +2,7 @@
 #ifndef OTA_CORE_WIRE_H
 #define OTA_CORE_WIRE_H
 
-#include "otastream.h"
+#include "cbor.h"
 
 enum ota_kind {
     OTA_KIND_END = 0,
@@ -54,12 +54,6 @@ enum ota_key {
 };
 
 enum ota_expect_type { OTA_EXPECT_TREE = 1, OTA_EXPECT_NODE = 2, OTA_EXPECT_BOARD = 3, OTA_EXPECT_VERSION = 4 };
-
-/* A piece of the header buffer; not NUL-terminated. */
-struct ota_text {
-    const char *p;
-    size_t len;
-};
 
 enum ota_state_type {
     OTA_STATE_ABSENT = 0,
@@ -122,28 +116,7 @@ struct ota_record {
     uint32_t needs;
 };
 
-/* Cursor over encoded CBOR. */
-struct ota_cbor {
-    const uint8_t *p;
-    const uint8_t *end;
-};
-
-/* Next item head; shortest form enforced. OTA_E_FORMAT when broken or cut. */
-int ota_cbor_head(struct ota_cbor *c, unsigned *major, uint64_t *value);
-/* A byte (2) or text (3, UTF-8 checked) string of min..max bytes. */
-int ota_cbor_string(struct ota_cbor *c, unsigned major, size_t min, size_t max, struct ota_text *out);
-
 /* Parse one header. On failure detail (at least 64 bytes) names what is wrong. */
 int ota_record_parse(const uint8_t *header, size_t len, struct ota_record *rec, char *detail, size_t detail_cap);
-
-/* A relative path as SPEC section 5.1 wants it; OTA_E_PATH otherwise. */
-int ota_path_check(const char *path, size_t len);
-/* An absolute folder or node; "/" alone only if allowed. */
-int ota_root_check(const char *root, size_t len, int allow_slash);
-
-/* Small text builder for details: appends, always terminated, cut to fit. */
-void ota_put_text(char *buf, size_t cap, const char *text);
-void ota_put_bytes(char *buf, size_t cap, const char *text, size_t len);
-void ota_put_number(char *buf, size_t cap, uint64_t value);
 
 #endif
