@@ -251,7 +251,8 @@ uint64_t board_memory_available(void);
 uint32_t board_largest_erase_block(void);
 /* Be the last one that the OOM killer takes; without the right to ask for that, nothing happens. */
 void board_oom_shield(void);
-/* SIGPIPE is ignored; SIGHUP, SIGINT and SIGTERM ask to stop (unless they were ignored already, as under nohup). */
+/* SIGPIPE and SIGXFSZ are ignored; SIGHUP, SIGINT and SIGTERM ask to stop (unless they were ignored already, as under
+ * nohup). */
 void board_signals_install(void);
 /* From the first write on: SIGHUP and SIGINT no longer stop anything, here and in scripts. SIGTERM still does, where
  * nothing is half written. */

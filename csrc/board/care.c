@@ -99,6 +99,7 @@ static void on_signal(int number, void (*handler)(int))
 void board_signals_install(void)
 {
     on_signal(SIGPIPE, SIG_IGN); /* whoever watched has gone; the work goes on */
+    on_signal(SIGXFSZ, SIG_IGN); /* a file that may not grow so large is an error of write */
     on_signal(SIGHUP, note_signal);
     on_signal(SIGINT, note_signal);
     on_signal(SIGTERM, note_signal);
