@@ -57,8 +57,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     split = decode(kind, window, data + 4, size - 4, 1u + data[2], 1u + 16u * data[3]);
     whole = decode(kind, window, data + 4, size - 4, size, BOARD_PIECE);
     if (split.made < OUTPUT_MAX && whole.made < OUTPUT_MAX) {
-        MUST((split.status < 0) == (whole.status < 0));
-        MUST(split.status < 0 || (split.made == whole.made && split.sum == whole.sum));
+        /* zlib lets a distance pass that is larger than the window if it stays in one piece of output */
+        MUST((split.status < 0) == (whole.status < 0) || (kind == BOARD_GZIP && window < 32768));
+        MUST(split.status < 0 || whole.status < 0 || (split.made == whole.made && split.sum == whole.sum));
     }
     return 0;
 }
