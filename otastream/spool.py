@@ -180,9 +180,18 @@ class Steps(_Database):
         self.needs.update(needs_of(action))
 
     def expect(self, expect: Expect) -> None:
-        """Take an expect. CONFIG: a target of it has been named before."""
+        """Take an expect. CONFIG: a target of it has been named before.
+
+        That a folder is there need not hold in preflight if an earlier update of the package makes it.
+        """
+        if isinstance(expect, model.ExpectTree) and expect.old == expect.new == model.DIRECTORY and self._made(expect):
+            return
         self.claim(expect)
         self.db.execute("INSERT INTO expect(raw) VALUES(?)", (encode_record(expect),))
+
+    def _made(self, expect: model.ExpectTree) -> bool:
+        name = _absolute(expect)
+        return self.db.execute("SELECT 1 FROM target WHERE name = ?", (name,)).fetchone() is not None
 
     def claim(self, expect: Expect) -> None:
         """Note the targets of an expect; CONFIG if one of them has been noted before."""
@@ -215,9 +224,13 @@ def targets_of(expect: Expect) -> Iterator[bytes]:
     if isinstance(expect, model.ExpectTree):
         if expect.old == expect.new == model.DIRECTORY:
             return
-        yield expect.root.rstrip(b"/") + b"/" + expect.path
+        yield _absolute(expect)
     elif isinstance(expect, model.ExpectNode):
         yield from expect.targets
+
+
+def _absolute(expect: model.ExpectTree) -> bytes:
+    return expect.root.rstrip(b"/") + b"/" + expect.path
 
 
 def _content_row(content: Content | None) -> Row:

@@ -129,8 +129,9 @@ def test_a_move_sends_nothing_and_prefers_the_same_name(tmp_path: Path) -> None:
     assert isinstance(actions[1], Move)
     assert actions[1].source.path == b"a/y"
     expects = [item.record for item in items if isinstance(item.record, ExpectTree)]
-    assert expects[1] == ExpectTree(b"a/y", _state(_TEXT), ABSENT, root=b"/c")
-    assert expects[2].source == Source(len(_TEXT), _state(_TEXT).digest, path=b"a/y", root=b"/c")
+    assert expects[0] == ExpectTree(b"c", DIRECTORY, DIRECTORY)  # b is made in it
+    assert expects[2] == ExpectTree(b"a/y", _state(_TEXT), ABSENT, root=b"/c")
+    assert expects[3].source == Source(len(_TEXT), _state(_TEXT).digest, path=b"a/y", root=b"/c")
 
 
 def test_further_copies_are_deltas_from_what_stays(tmp_path: Path) -> None:
@@ -199,7 +200,9 @@ def test_without_old_everything_is_sent_whatever_is_there(tmp_path: Path) -> Non
     release = Release(folder=(Folder(new=str(tmp_path / "new"), dest="/c"),))
     pack_release(release, output=str(tmp_path / "p.ota"))
     items = load(tmp_path / "p.ota")
-    assert {item.record.old for item in items if isinstance(item.record, ExpectTree)} == {ANY}
+    top, *expects = [item.record for item in items if isinstance(item.record, ExpectTree)]
+    assert top == ExpectTree(b"c", DIRECTORY, DIRECTORY)
+    assert {expect.old for expect in expects} == {ANY}
     board = tmp_path / "board"
     _write(board / "c", {"a": b"something else"})
     Board(board).apply(items)

@@ -156,3 +156,30 @@ def test_in_a_release_file(tmp_path: Path) -> None:
     assert release.scripts.inline == (str(tmp_path / "a.sh"), second)
     assert release.image[0].mask == 1
     assert (release.folder[0].force, release.folder[0].label) == (True, "l")
+
+
+@pytest.mark.parametrize("old", [None, "old"])
+def test_a_folder_that_the_board_lacks_is_missed_in_preflight(old: str | None, tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    write(tmp_path / "new/a", b"1")
+    write(tmp_path / "begin.sh", b"touch $OTA_ROOT/begun")
+    folder = Folder(old=old and str(tmp_path / old), new=str(tmp_path / "new"), dest="/c")
+    package = pack(tmp_path, Release(folder=(folder,), scripts=Scripts(begin=str(tmp_path / "begin.sh"))))
+    (tmp_path / "root").mkdir()
+    with pytest.raises(OtaError) as caught:
+        apply(package, tmp_path / "root")
+    assert (caught.value.code, caught.value.target) == (Code.MISSING, "/c")
+    assert [path.name for path in (tmp_path / "root").iterdir()] == ["tmp"]
+
+
+def test_a_folder_that_the_package_makes_need_not_be_there(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    write(tmp_path / "top/c/b", b"1")
+    write(tmp_path / "new/a", b"2")
+    folders = (
+        Folder(old=str(tmp_path / "old"), new=str(tmp_path / "top"), dest="/"),
+        Folder(new=str(tmp_path / "new"), dest="/c"),
+    )
+    (tmp_path / "root").mkdir()
+    apply(pack(tmp_path, Release(folder=folders)), tmp_path / "root")
+    assert ((tmp_path / "root/c/a").read_bytes(), (tmp_path / "root/c/b").read_bytes()) == (b"2", b"1")

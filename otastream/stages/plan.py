@@ -28,7 +28,8 @@ file, and the others are written afresh (``single``), since changing one name mu
 
 Checks. Every path that is touched has one tree expect, in the order of the actions (a reader adds up the space in that
 order): old and new state, and the source where it is another path. A folder into which something is added is checked to
-be there. A path that changes between folder and non-folder has its expect where it frees or takes space.
+be there, the top one too. A path that changes between folder and non-folder has its expect where it frees or takes
+space.
 """
 
 # ruff: noqa: S608 - every query is put together from constants of this module; values are bound
@@ -264,9 +265,12 @@ def _changes(trees: Trees, make: _Maker, where: str) -> Iterator[Step]:
 
 
 def _folders(trees: Trees, make: _Maker) -> Iterator[Step]:
-    """Phase 1, and the folders that nothing happens to but that something is added to."""
-    added = """SELECT 1 FROM new c WHERE c.parent = n.path AND NOT EXISTS (SELECT 1 FROM old d WHERE d.path = c.path)"""
-    where = f"n.kind = {Kind.DIR} AND NOT n.late AND (n.change IS NOT NULL OR EXISTS ({added}))"
+    """Phase 1, and the folders that nothing happens to but that something is added to, the top one first."""
+    added = """SELECT 1 FROM new c WHERE c.parent = {} AND NOT EXISTS (SELECT 1 FROM old d WHERE d.path = c.path)"""
+    known = make.place.root == b"/" or (make.trusting and not trees.db.execute(added.format("x''")).fetchone())
+    if not known and trees.db.execute("SELECT 1 FROM new WHERE change IS NOT NULL").fetchone():
+        yield Step(Change.NONE, (ExpectTree(make.place.root[1:], DIRECTORY, DIRECTORY),))
+    where = f"n.kind = {Kind.DIR} AND NOT n.late AND (n.change IS NOT NULL OR EXISTS ({added.format('n.path')}))"
     yield from _changes(trees, make, where)
 
 
@@ -357,16 +361,16 @@ class _Maker:
     """Turns rows into steps."""
 
     def __init__(self, place: Place) -> None:
-        self._place = place
+        self.place = place
         self.trusting = place.old is not None and not place.force
         """Whether the board is expected to have the old tree."""
 
     def expect(self, path: bytes, old: State, new: State, source: Source | None = None) -> ExpectTree:
         before = old if self.trusting else ANY
-        return ExpectTree(path, before, new, root=self._place.root, source=source)
+        return ExpectTree(path, before, new, root=self.place.root, source=source)
 
     def delete(self, path: bytes, kind: DeleteType, expect: ExpectTree | None, *, counts: bool) -> Step:
-        action = Delete(path, kind, root=self._place.root)
+        action = Delete(path, kind, root=self.place.root)
         return Step(Change.DELETED if counts else Change.NONE, (expect,) if expect else (), action)
 
     def change(self, row: _Row) -> Step:
@@ -377,15 +381,15 @@ class _Maker:
             return self._move(row)
         source = None
         if row.change == "hard" and row.primary_stays and row.group is not None:
-            source = Source(row.size, row.digest, path=row.group, root=self._place.root)
+            source = Source(row.size, row.digest, path=row.group, root=self.place.root)
         elif row.src is not None and row.src != row.path:
-            source = Source(row.src_size, _digest(row.src_digest), path=row.src, root=self._place.root)
+            source = Source(row.src_size, _digest(row.src_digest), path=row.src, root=self.place.root)
         expect = self.expect(row.path, row.before, row.after, source)
         change = Change.ADDED if row.old_kind is None else Change.META if row.change == "meta" else Change.CHANGED
         return Step(change, (expect,), self._action(row), self._content(row) if row.change == "write" else None)
 
     def _action(self, row: _Row) -> Action:
-        root = self._place.root
+        root = self.place.root
         if row.change == "hard" and row.group is not None:
             return Link(row.path, LinkType.HARD, row.group, root=root)
         if row.kind == Kind.LINK:
@@ -403,10 +407,10 @@ class _Maker:
         )  # fmt: skip
 
     def _content(self, row: _Row) -> Content:
-        new = os.path.join(self._place.new, row.path)
-        if row.src is None or self._place.old is None:
+        new = os.path.join(self.place.new, row.path)
+        if row.src is None or self.place.old is None:
             return Content(new, row.size, row.digest)
-        old = os.path.join(self._place.old, row.src)
+        old = os.path.join(self.place.old, row.src)
         return Content(new, row.size, row.digest, old, row.src_size, _digest(row.src_digest))
 
     def _folder(self, row: _Row) -> Step:
@@ -414,12 +418,12 @@ class _Maker:
         expects = () if row.old_kind not in (None, Kind.DIR) else (self.expect(row.path, row.before, DIRECTORY),)
         if row.change is None:
             return Step(Change.NONE, expects)
-        action = Dir(row.path, row.mode, root=self._place.root, owner=row.owner, xattrs=row.xattrs)
+        action = Dir(row.path, row.mode, root=self.place.root, owner=row.owner, xattrs=row.xattrs)
         return Step(Change.META if row.change == "meta" else Change.ADDED, expects, action)
 
     def _move(self, row: _Row) -> Step:
         assert row.src is not None  # noqa: S101 (_find_moves has set it)
-        root = self._place.root
+        root = self.place.root
         source = Source(row.size, row.digest, path=row.src, root=root)
         expects = (
             self.expect(row.src, FileState(row.size, row.digest), ABSENT),  # first: it makes the room
