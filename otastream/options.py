@@ -74,6 +74,8 @@ def check_options(options: PackOptions) -> None:
         raise error(Code.USAGE, f"engine {options.engine!r}: use one of {', '.join(ENGINES)}")
     if options.jobs < 1:
         raise error(Code.USAGE, "jobs must be at least 1")
+    if options.codec is Codec.NONE and options.level is not None:
+        raise error(Code.USAGE, "codec none has no level")
     check_signers(options.signers)
 
 

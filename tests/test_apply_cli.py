@@ -213,10 +213,10 @@ def test_names_cannot_confuse_a_terminal(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_verify(package: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["verify", str(package)]) == 0
-    assert "whole, 8 records" in capsys.readouterr().out
+    assert "whole, 4 records" in capsys.readouterr().out
     assert main.run(["verify", str(package), "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
-    assert (shown["ok"], shown["records"], shown["codec"], shown["window"]) == (True, 8, "zstd", 131072)
+    assert (shown["ok"], shown["records"], shown["codec"], shown["window"]) == (True, 4, "zstd", 131072)
 
 
 # ---- errors and exit codes ------------------------------------------------------------------------------------------
@@ -249,6 +249,35 @@ def test_every_command_has_help_with_an_example(name: str, capsys: pytest.Captur
 def test_wrong_arguments(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(args) == Code.USAGE
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_wrong_arguments_are_told_like_any_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["pack", "--nonsense"]) == Code.USAGE
+    error_line, hint = capsys.readouterr().err.splitlines()
+    assert error_line.startswith("otastream: error: caller: wrong arguments: No such option")
+    assert hint == "otastream: hint: otastream pack --help"
+
+
+def test_a_missing_temporary_folder_is_named(package: Path, board: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["apply", str(package), "--root", str(board), "-t", "/nonexistent"]) == Code.USAGE
+    assert capsys.readouterr().err.splitlines()[0].endswith(": No such file or directory: /nonexistent")
+
+
+def test_a_failed_script_is_told_without_an_unrelated_reason(
+    tmp_path: Path, board: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "fails.ota"
+    path.write_bytes(b.Package(b.stream(absent(b"a"), script(0, b"exit 7\n"), file(b"a"))).build())
+    assert main.run(arguments(path, board)) == Code.SCRIPT
+    assert capsys.readouterr().err.splitlines()[0] == (
+        "otastream: error: package: a script of the package failed: exit code 7 (record 2)"
+    )
+
+
+def test_shares_and_counts() -> None:
+    assert [_output.share(part, 1000) for part in (0, 1, 500, 1000, 1001)] == ["", " (0.1%)", " (50.0%)", "", ""]
+    assert _output.share(1, 10000) == " (below 0.1%)"
+    assert [_output.count(number, "record") for number in (0, 1, 2)] == ["0 records", "1 record", "2 records"]
 
 
 def test_errors_say_who_must_act(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -38,7 +38,7 @@ def test_summary_for_people(folders: tuple[str, str, str], capsys: pytest.Captur
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("1 added, 1 changed, 1 meta, 1 moved, 1 deleted\n")
-    assert "1 deltas" in err
+    assert "1 delta;" in err
 
 
 def test_summary_as_json(folders: tuple[str, str, str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -173,10 +173,14 @@ def _as_json(summary: Summary) -> dict[str, object]:
 
 
 def _as_text(summary: Summary) -> str:
-    counts = [f"{summary.changes[change]} {change.value}" for change in Change if change is not Change.NONE]
-    part = f" ({summary.package / summary.content:.1%})" if summary.content else ""
+    counts = [
+        _output.count(number, "script") if change is Change.SCRIPT else f"{number} {change.value}"
+        for change in Change
+        if change is not Change.NONE and (number := summary.changes[change])
+    ]
+    part = _output.share(summary.package, summary.content)
     return (
-        f"{', '.join(count for count in counts if not count.startswith('0 ')) or 'nothing to do'}\n"
+        f"{', '.join(counts) or 'nothing to do'}\n"
         f"{_output.size(summary.package)} for {_output.size(summary.content)} of new content{part}, "
-        f"{summary.deltas} deltas; applying needs {_output.size(summary.ram)} of memory"
+        f"{_output.count(summary.deltas, 'delta')}; applying needs {_output.size(summary.ram)} of memory"
     )

@@ -110,8 +110,8 @@ def execute(package: str, options: ApplyOptions, *, progress_mode: str) -> None:
 
         report = apply_package(package, replace(options, tick=stop.tick, progress=show))
     if options.dry_run:
-        click.echo(f"{report.records_total} records would be executed; nothing was changed", err=True)
+        click.echo(f"{_output.count(report.records_total, 'record')} would be executed; nothing was changed", err=True)
     else:
         skipped = f", {report.skipped} of them were right already" if report.skipped else ""
         written = _output.size(report.bytes_written)
-        click.echo(f"{report.records_done} records executed{skipped}; {written} written", err=True)
+        click.echo(f"{_output.count(report.records_done, 'record')} executed{skipped}; {written} written", err=True)

@@ -88,10 +88,9 @@ def _show(preamble: Preamble, entries: Iterator[Entry], totals: _Totals) -> None
             click.echo(_ROW.format("what", "engine", "sent", "full", "where"))
         elif not isinstance(entry.record, End):
             click.echo(_row(entry))
-    share = f" ({totals.sent / totals.full:.1%})" if totals.full else ""
     click.echo(
-        f"{totals.records} records, {totals.expects} expected states; "
-        f"{_output.size(totals.sent)} sent for {_output.size(totals.full)}{share}, "
+        f"{_output.count(totals.records, 'record')}, {_output.count(totals.expects, 'expected state')}; "
+        f"{_output.size(totals.sent)} sent for {_output.size(totals.full)}{_output.share(totals.sent, totals.full)}, "
         f"{_output.size(preamble.length)} compressed"
     )
 

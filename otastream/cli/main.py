@@ -44,6 +44,7 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"otastream.cli.{cmd_name.replace('-', '_')}").command
+        command.epilog = command.epilog or "Exit codes say who must act: otastream --help lists them."
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -84,8 +85,7 @@ def run(args: Sequence[str] | None = None, *, command: click.Command = program, 
         result = command.main(args, prog_name=name, standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as failure:
-        failure.show()
-        return int(Code.USAGE)
+        return _failed(_usage(failure, name), name)
     except OtaError as failure:
         return _failed(failure, name)
     except (KeyboardInterrupt, click.Abort):
@@ -99,6 +99,12 @@ def run(args: Sequence[str] | None = None, *, command: click.Command = program, 
         detail = f"{type(failure).__name__}: {failure}"
         return _failed(error(Code.INTERNAL, detail, hint="OTASTREAM_DEBUG=1 shows where"), name)
     return result if isinstance(result, int) else 0
+
+
+def _usage(failure: click.ClickException, name: str) -> OtaError:
+    context = failure.ctx if isinstance(failure, click.UsageError) else None
+    program = context.command_path if context is not None else name
+    return error(Code.USAGE, failure.format_message().rstrip("."), hint=f"{program} --help")
 
 
 def _failed(failure: OtaError, name: str) -> int:

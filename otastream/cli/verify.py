@@ -9,6 +9,7 @@ import click
 from otastream.cli import _describe, _output
 from otastream.inspection import Inspection, verify_package
 from otastream.keys import load_public_files
+from otastream.model import End, Expect, Manifest
 
 
 @click.command("verify")
@@ -36,7 +37,7 @@ def command(package: str, keys: tuple[str, ...], as_json: bool) -> None:
     """
     trusted = load_public_files(keys)
     inspection = verify_package(package, keys=trusted)
-    records = sum(1 for _ in inspection.entries)
+    records = sum(not isinstance(entry.record, Manifest | Expect | End) for entry in inspection.entries)
     if as_json:
         shown = {
             "ok": True,
@@ -49,7 +50,7 @@ def command(package: str, keys: tuple[str, ...], as_json: bool) -> None:
             f"signed by {name.hex()}{'' if name in trusted else ' (not checked)'}" for name in _signed(inspection)
         ]
         size = _output.size(inspection.preamble.length)
-        click.echo(f"{package}: " + ", ".join(["whole", f"{records} records", size, *signed]))
+        click.echo(f"{package}: " + ", ".join(["whole", _output.count(records, "record"), size, *signed]))
 
 
 def _signed(inspection: Inspection) -> list[bytes]:
