@@ -1,37 +1,32 @@
-"""Make a package: scan -> hash -> plan -> diff -> header -> compress -> write. Composition only."""
+"""Make a package: scan -> hash -> plan -> diff -> header -> compress -> write. Composition only.
+
+The first three stages end in a plan on disk (``planning``); the others pull from each other.
+"""
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain
 
-from otastream import gather
-from otastream.config import Folder, Release, check_release
+from otastream.config import Folder, Release
 from otastream.container import encode, encode_preamble
-from otastream.errors import Code, error
-from otastream.keys import Signer
-from otastream.model import Block, Codec, EngineId, Event, Manifest, Preamble, Ubi, When
-from otastream.options import ENGINES, Fit, PackOptions, check_options, fit, refit
-from otastream.spool import Steps, Trees
+from otastream.errors import Code, OtaError, error
+from otastream.model import Codec, EngineId, Event, Preamble
+from otastream.options import ENGINES, Fit, PackOptions, fit, refit
+from otastream.planning import Work, planned
 from otastream.stages.compress import compress
 from otastream.stages.decompress import decompress
 from otastream.stages.diff import diff
-from otastream.stages.hash import hash_entries
 from otastream.stages.header import header
 from otastream.stages.insert import insert
-from otastream.stages.limit import limit
-from otastream.stages.plan import Place, plan
 from otastream.stages.read import read
 from otastream.stages.records import records
-from otastream.stages.scan import scan
-from otastream.stages.single import image_expect
 from otastream.stages.verify import verify
 from otastream.stages.write import write
-from otastream.tree import Change, Entry, Ready, Step
+from otastream.tree import Change, Ready
 
 __all__ = ["PackOptions", "Summary", "append_release", "pack_folders", "pack_release"]
 
@@ -69,10 +64,13 @@ def pack_release(release: Release, *, output: str, options: PackOptions | None =
     CONFIG, INPUT, CHANGED, OUTPUT, TOO_SMALL; RAM when there is no memory for a delta.
     """
     options = options or PackOptions()
-    with _planned(release, options) as work:
-        events = _events(work, options)
-        _write(events, fit(options, source=work.steps.sources), output, work, options.signers)
-    return work.summary
+    with planned(release, options) as work, closing(_diffed(work, options)) as ready:  # scan, hash, plan; diff
+        summary = Summary(work.steps.counts, work.steps.records)
+        made = fit(options, source=work.steps.sources)
+        events = _headed(ready, work, summary, options)
+        stream = _compressed(events, made)
+        _written(stream, made, output, summary, options)
+    return summary
 
 
 def append_release(
@@ -91,107 +89,63 @@ def append_release(
         if not isinstance(preamble, Preamble):
             raise error(Code.INTERNAL, "frames without a preamble")
         if preamble.signatures and not drop_signatures:
-            raise error(
-                Code.USAGE, "appending would make the signatures of the package wrong", target=package,
-                hint="append first and sign then, or drop them with --drop-signatures",
-            )  # fmt: skip
+            raise _would_break_signatures(package)
         old = records(decompress(chain([preamble], frames)))
-        with _planned(release, options) as work:
-            events = insert(old, added=_events(work, options), seen=work.steps.claim)
-            _write(events, refit(preamble, options, source=work.steps.sources), package, work, options.signers)
-    return work.summary
+        with planned(release, options) as work, closing(_diffed(work, options)) as ready:
+            summary = Summary(work.steps.counts, work.steps.records)
+            made = refit(preamble, options, source=work.steps.sources)
+            events = insert(old, added=_headed(ready, work, summary, options), seen=work.steps.claim)
+            stream = _compressed(events, made)
+            _written(stream, made, package, summary, options)
+    return summary
 
 
-# ---- scan -> hash -> plan -------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class _Work:
-    """A release that was planned: the spooled steps, and what is sent around them."""
-
-    manifest: Manifest
-    steps: Steps
-    images: list[Ready]
-    begin: list[Step]
-    end: list[Step]
-    summary: Summary
-    stack: ExitStack  # what must be closed in the end
-
-
-@contextmanager
-def _planned(release: Release, options: PackOptions) -> Iterator[_Work]:
-    check_options(options)
-    check_release(release)
-    begin = gather.script(release.scripts.begin, When.BEGIN)
-    end = gather.script(release.scripts.end, When.END)
-    with ExitStack() as stack:
-        steps = stack.enter_context(Steps())
-        for expect in gather.checks(release):
-            steps.expect(expect)
-        images = _images(release, steps, options, stack)
-        for step in (*begin, *end):
-            if step.action is not None:
-                steps.count(step.action, step.change)
-        for folder in release.folder:
-            _plan_folder(folder, steps, options)
-        steps.add(_limited(gather.edits(release), options))
-        steps.add(gather.inline_scripts(release))
-        manifest = Manifest(
-            steps.records, steps.bytes, tuple(sorted(steps.needs)), release.name, release.version, options.created
-        )
-        yield _Work(manifest, steps, images, begin, end, Summary(steps.counts, steps.records), stack)
-
-
-def _plan_folder(folder: Folder, steps: Steps, options: PackOptions) -> None:
-    old = os.fsencode(folder.old) if folder.old is not None else None
-    with Trees() as trees:
-        if old is not None:
-            trees.load_old(_entries(old, folder, options))
-        trees.load_new(_entries(os.fsencode(folder.new), folder, options))
-        place = Place(os.fsencode(folder.dest), os.fsencode(folder.new), old, force=folder.force)
-        steps.add(gather.labelled(_limited(plan(trees, place=place), options), folder.label))
-
-
-def _entries(root: bytes, folder: Folder, options: PackOptions) -> Iterator[Entry]:
-    entries = scan(root, owner=folder.owner or options.owner, xattrs=folder.xattrs or options.xattrs)
-    done = 0
-    for done, entry in enumerate(hash_entries(entries, root=root), 1):
-        yield entry
-        options.report("scan", done, 0, entry.path)
-
-
-def _images(release: Release, steps: Steps, options: PackOptions, stack: ExitStack) -> list[Ready]:
-    """Images are decided before the rest: what must hold on the board depends on whether a delta is sent."""
-    images = []
-    for item in diff(_limited(gather.images(release), options), engines=ENGINES[options.engine]):
-        images.append(item)
-        if item.payload is not None:
-            stack.callback(item.payload.close)
-        if isinstance(item.record, Block | Ubi):
-            steps.expect(image_expect(item.record))
-        steps.count(item.record, Change.CHANGED)
-    return images
-
-
-def _limited(steps: Iterable[Step], options: PackOptions) -> Iterator[Step]:
-    return limit(steps, deltas=bool(ENGINES[options.engine]), delta_max=options.delta_max)
+def _would_break_signatures(package: str) -> OtaError:
+    return error(
+        Code.USAGE, "appending would make the signatures of the package wrong", target=package,
+        hint="append first and sign then, or drop them with --drop-signatures",
+    )  # fmt: skip
 
 
 # ---- diff -> header -> compress -> write ----------------------------------------------------------------------------
 
 
-def _events(work: _Work, options: PackOptions) -> Iterator[Event]:
-    steps = work.steps
-    coded = diff(steps.actions(), engines=ENGINES[options.engine], jobs=options.jobs)
-    work.stack.enter_context(closing(coded))
-    ready = _watched(chain(diff(work.begin, engines=()), work.images, coded), work, options)
+def _diffed(work: Work, options: PackOptions) -> Generator[Ready, None, None]:
+    """Every record but the end script in the order of execution, its engine decided."""
+    yield from diff(work.begin, engines=())
+    yield from work.images
+    with closing(diff(work.steps.actions(), engines=ENGINES[options.engine], jobs=options.jobs)) as coded:
+        yield from coded
+
+
+def _headed(ready: Iterable[Ready], work: Work, summary: Summary, options: PackOptions) -> Iterator[Event]:
     end = next(diff(work.end, engines=()), None)
-    return header(ready, manifest=work.manifest, expects=steps.expects(), end=end)
+    return header(
+        _watched(ready, work, summary, options), manifest=work.manifest, expects=work.steps.expects(), end=end
+    )
 
 
-def _watched(ready: Iterable[Ready], work: _Work, options: PackOptions) -> Iterator[Ready]:
+def _compressed(events: Iterator[Event], made: Fit) -> Iterator[bytes]:
+    return compress(encode(events), codec=made.codec, window_log=made.window_log, level=made.level)
+
+
+def _written(stream: Iterator[bytes], made: Fit, output: str, summary: Summary, options: PackOptions) -> None:
+    preamble = write(
+        stream,
+        output=output,
+        codec=made.codec,
+        window_log=made.window_log,
+        ram=made.ram,
+        frame_log=made.frame_log,
+        signers=options.signers,
+    )
+    summary.package = len(encode_preamble(preamble)) + preamble.length
+    summary.codec, summary.window_log, summary.ram = preamble.codec, preamble.window_log, preamble.ram
+
+
+def _watched(ready: Iterable[Ready], work: Work, summary: Summary, options: PackOptions) -> Iterator[Ready]:
     """Pass everything through, keep the sums, report progress."""
-    summary, done = work.summary, 0
+    done = sum(getattr(step.action, "size", 0) for step in work.end)  # sent already, in front of all others
     for item in ready:
         size = getattr(item.record, "size", 0)
         if item.payload is not None:
@@ -201,19 +155,3 @@ def _watched(ready: Iterable[Ready], work: _Work, options: PackOptions) -> Itera
         yield item
         done += size
         options.report("pack", done, work.manifest.bytes, getattr(item.record, "path", b""))
-
-
-def _write(events: Iterator[Event], made: Fit, output: str, work: _Work, signers: Sequence[Signer]) -> None:
-    stream = compress(encode(events), codec=made.codec, window_log=made.window_log, level=made.level)
-    preamble = write(
-        stream,
-        output=output,
-        codec=made.codec,
-        window_log=made.window_log,
-        ram=made.ram,
-        frame_log=made.frame_log,
-        signers=signers,
-    )
-    summary = work.summary
-    summary.package = len(encode_preamble(preamble)) + preamble.length
-    summary.codec, summary.window_log, summary.ram = preamble.codec, preamble.window_log, preamble.ram

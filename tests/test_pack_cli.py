@@ -151,7 +151,7 @@ def test_the_same_inputs_give_the_same_bytes(folders: tuple[str, str, str]) -> N
 
 def test_without_a_budget_the_defaults_are_used() -> None:
     made = fit(PackOptions(), source=True)
-    assert (made.codec, made.window_log, made.frame_log) == (Codec.ZSTD, 17, 16)
+    assert (made.codec, made.window_log, made.frame_log) == (Codec.ZSTD, 16, 16)
     assert made.ram == container.ram(Codec.ZSTD, 17)
 
 
@@ -193,3 +193,25 @@ def test_appending_never_lowers_what_was_said() -> None:
     made = refit(before, PackOptions(), source=True)
     assert (made.codec, made.window_log, made.frame_log, made.ram) == (Codec.GZIP, 12, 14, 1 << 20)
     assert refit(before, PackOptions(codec=Codec.ZSTD), source=True).codec is Codec.ZSTD
+
+
+def test_progress_of_a_package_with_scripts_ends_at_100(
+    folders: tuple[str, str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, new, package = folders
+    script = tmp_path / "s.sh"
+    script.write_text("exit 0\n")
+    scripts = ["--begin-script", str(script), "--end-script", str(script)]
+    assert run(["pack", old, new, "--dest", "/config", "-o", package, *scripts, "--progress", "numeric"]) == 0
+    err = capsys.readouterr().err
+    numbers = [int(line) for line in err.splitlines() if line.isdigit()]
+    assert (numbers, numbers[-1]) == (sorted(numbers), 100)
+    assert ", 2 scripts\n" in err
+
+
+def test_a_level_that_nothing_uses_is_refused(
+    folders: tuple[str, str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, new, package = folders
+    assert run(["pack", old, new, "--dest", "/c", "-o", package, "--codec", "none", "--level", "3"]) == Code.USAGE
+    assert "codec none has no level" in capsys.readouterr().err

@@ -1,0 +1,92 @@
+"""The first half of packing: scan -> hash -> plan. What has to be done waits on disk, so that memory stays flat."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from otastream import gather
+from otastream.config import Folder, Release, check_release
+from otastream.model import Block, Manifest, Ubi, When
+from otastream.options import ENGINES, PackOptions, check_options
+from otastream.spool import Steps, Trees
+from otastream.stages.diff import diff
+from otastream.stages.hash import hash_entries
+from otastream.stages.limit import limit
+from otastream.stages.plan import Place, plan
+from otastream.stages.scan import scan
+from otastream.stages.single import image_expect
+from otastream.tree import Change, Entry, Ready, Step
+
+
+@dataclass(slots=True)
+class Work:
+    """A release that was planned: the spooled steps, and what is sent around them."""
+
+    manifest: Manifest
+    steps: Steps
+    images: list[Ready]
+    begin: list[Step]
+    end: list[Step]
+
+
+@contextmanager
+def planned(release: Release, options: PackOptions) -> Iterator[Work]:
+    """Plan a release: scan -> hash -> plan, and diff for images. Errors: those of packing."""
+    check_options(options)
+    check_release(release)
+    begin = gather.script(release.scripts.begin, When.BEGIN)
+    end = gather.script(release.scripts.end, When.END)
+    with ExitStack() as stack:
+        steps = stack.enter_context(Steps())
+        for expect in gather.checks(release):
+            steps.expect(expect)
+        images = _images(release, steps, options, stack)
+        for step in (*begin, *end):
+            if step.action is not None:
+                steps.count(step.action, step.change)
+        for folder in release.folder:
+            _plan_folder(folder, steps, options)
+        steps.add(_limited(gather.edits(release), options))
+        steps.add(gather.inline_scripts(release))
+        manifest = Manifest(
+            steps.records, steps.bytes, tuple(sorted(steps.needs)), release.name, release.version, options.created
+        )
+        yield Work(manifest, steps, images, begin, end)
+
+
+def _plan_folder(folder: Folder, steps: Steps, options: PackOptions) -> None:
+    old = os.fsencode(folder.old) if folder.old is not None else None
+    with Trees() as trees:
+        if old is not None:
+            trees.load_old(_entries(old, folder, options))
+        trees.load_new(_entries(os.fsencode(folder.new), folder, options))
+        place = Place(os.fsencode(folder.dest), os.fsencode(folder.new), old, force=folder.force)
+        steps.add(gather.labelled(_limited(plan(trees, place=place), options), folder.label))
+
+
+def _entries(root: bytes, folder: Folder, options: PackOptions) -> Iterator[Entry]:
+    entries = scan(root, owner=folder.owner or options.owner, xattrs=folder.xattrs or options.xattrs)
+    done = 0
+    for done, entry in enumerate(hash_entries(entries, root=root), 1):
+        yield entry
+        options.report("scan", done, 0, entry.path)
+
+
+def _images(release: Release, steps: Steps, options: PackOptions, stack: ExitStack) -> list[Ready]:
+    """Images are decided before the rest: what must hold on the board depends on whether a delta is sent."""
+    images = []
+    for item in diff(_limited(gather.images(release), options), engines=ENGINES[options.engine]):
+        images.append(item)
+        if item.payload is not None:
+            stack.callback(item.payload.close)
+        if isinstance(item.record, Block | Ubi):
+            steps.expect(image_expect(item.record))
+        steps.count(item.record, Change.CHANGED)
+    return images
+
+
+def _limited(steps: Iterable[Step], options: PackOptions) -> Iterator[Step]:
+    return limit(steps, deltas=bool(ENGINES[options.engine]), delta_max=options.delta_max)
