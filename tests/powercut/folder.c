@@ -466,7 +466,9 @@ int main(int argc, char **argv)
     char base[256];
     int i = 1;
     const char *where = getenv("TMPDIR");
-    snprintf(base, sizeof base, "%s/ota-cuts-XXXXXX", where != NULL ? where : "/dev/shm");
+    if (where == NULL)
+        where = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp"; /* memory, where there is such a place */
+    snprintf(base, sizeof base, "%s/ota-cuts-XXXXXX", where);
     machine.seed = 1;
     for (; i < argc && argv[i][0] == '-'; i++) {
         int last = i + 1 == argc;
