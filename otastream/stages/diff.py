@@ -201,6 +201,7 @@ _ESTIMATE: Final = zstandard.ZstdCompressionParameters.from_level(1, window_log=
 
 
 _BEGINNING: Final = 1 << 14
+_OVERHEAD: Final = 24  # at most what a zstd frame costs beside its content, which a record in a package does not pay
 
 
 def _begins_larger(data: Buffer, size: int) -> bool:
@@ -208,7 +209,7 @@ def _begins_larger(data: Buffer, size: int) -> bool:
     be tried. Most deltas of a small change are decided so.
     """
     view = memoryview(data).cast("B")
-    return size < _BEGINNING and _compressed_size([view[:_BEGINNING]]) > size
+    return size < min(len(view), _BEGINNING) and _compressed_size([view[:_BEGINNING]]) > size + _OVERHEAD
 
 
 def _compressed_size(pieces: Iterable[bytes | memoryview]) -> int:
