@@ -1,8 +1,8 @@
 """diff: decide how each payload is coded, several files at a time, in order.
 
-A bounded look-ahead: at most ``2 * jobs`` records are at work or waiting to be sent, whatever there is behind them. The
-engines release the GIL, so threads are enough. What a file's delta is depends on that file alone, so the number of
-jobs does not change a byte.
+A bounded look-ahead: at most ``_AHEAD * jobs`` records wait to be sent, ``jobs`` of them at work, whatever there is behind
+them. What waits is a payload, which is small or in a file. The engines release the GIL, so threads are enough. What a
+file's delta is depends on that file alone, so the number of jobs does not change a byte.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from otastream.errors import Code, OtaError, error
 from otastream.model import Action, Block, EngineId, File, Script, Ubi
 from otastream.native import Buffer
 from otastream.tree import CHUNK_SIZE, READ_SIZE, Content, Payload, Ready, Step, show
+
+
+_AHEAD: Final = 16
 
 
 def diff(steps: Iterable[Step], *, engines: tuple[EngineId, ...], jobs: int = 1) -> Generator[Ready, None, None]:
@@ -45,7 +48,7 @@ def _ahead(steps: Iterable[Step], maker: _Maker, jobs: int) -> Generator[Ready, 
     try:
         for step in steps:
             pending.append(pool.submit(maker.make, step))
-            if len(pending) >= 2 * jobs:
+            if len(pending) >= _AHEAD * jobs:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
@@ -197,7 +200,7 @@ def _pieces(data: Buffer) -> Iterator[memoryview]:
     return (view[pos : pos + READ_SIZE] for pos in range(0, len(view), READ_SIZE))
 
 
-_ESTIMATE: Final = zstandard.ZstdCompressionParameters.from_level(1, window_log=17)
+_ESTIMATE: Final = zstandard.ZstdCompressionParameters.from_level(1, window_log=16)
 
 
 _BEGINNING: Final = 1 << 14
