@@ -361,7 +361,7 @@ static int finish(struct board *b, int status)
         ota_posix_close(b->posix);
     }
     board_input_close(&b->input);
-    board_memory_unmap(&b->memory);
+    /* The memory goes with the process: given back here, the kernel's figure for the peak would miss a part of it. */
     board_watchdog_close();
     return -status;
 }

@@ -64,7 +64,6 @@ struct board_memory {
 
 /* Map and touch size bytes; -OTA_E_RAM when the system does not have them. */
 int board_memory_map(struct board_memory *m, size_t size, struct board_failure *why);
-void board_memory_unmap(struct board_memory *m);
 /* 16-byte aligned; NULL when not that much is left. */
 void *board_memory_take(struct board_memory *m, size_t size);
 

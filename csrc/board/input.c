@@ -194,5 +194,4 @@ void board_input_close(struct board_input *in)
         (void)close(in->fd);
     }
     in->fd = -1;
-    board_memory_unmap(&in->memory);
 }

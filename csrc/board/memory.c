@@ -20,14 +20,6 @@ int board_memory_map(struct board_memory *m, size_t size, struct board_failure *
     return 0;
 }
 
-void board_memory_unmap(struct board_memory *m)
-{
-    if (m->base != NULL) {
-        (void)munmap(m->base, m->size);
-    }
-    memset(m, 0, sizeof(*m));
-}
-
 void *board_memory_take(struct board_memory *m, size_t size)
 {
     uint8_t *p = m->base + m->used;
