@@ -333,7 +333,7 @@ static unsigned test_cuts(int delta, int other_fs)
             b.other_fs = other_fs;
             if (f != NULL) {
                 f->cut_at = at;
-                f->torn = (medium - 1) % 2;
+                f->torn = (medium - 1) % 2 ? TORN_HALF : TORN_NOT;
             } else {
                 b.cut_at = at;
             }
@@ -395,6 +395,19 @@ static void test_preflight(void)
     flash[1].flash.size = 8192;
     flash[1].blocks = 2;
     refused(&b, &s, ERR(TOO_SMALL));
+    free_board(&b);
+
+    check_case = "node read-only";
+    old_board(&b);
+    b.nodes[1].readonly = 1;
+    refused(&b, &s, ERR(READONLY));
+    CHECK(strcmp(report->target, "/dev/b") == 0);
+    free_board(&b);
+
+    check_case = "erase block larger than the buffer";
+    old_board(&b);
+    flash[0].flash.erase_size = 8192;
+    refused(&b, &s, ERR(RAM));
     free_board(&b);
 
     check_case = "source of a block delta is wrong";
