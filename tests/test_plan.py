@@ -34,7 +34,7 @@ from otastream.model import (
 )
 from otastream.options import PackOptions
 from otastream.pack import pack_folders, pack_release
-from otastream.stages.diff import diff
+from otastream.stages.diff import AHEAD, diff
 from otastream.tree import Change, Content, Step
 from reference import Board, Item, load, snapshot
 
@@ -312,7 +312,7 @@ def test_look_ahead_is_bounded_and_keeps_order(tmp_path: Path) -> None:
 
     def steps() -> Iterator[Step]:
         nonlocal pulled
-        for number in range(40):
+        for number in range(200):
             (tmp_path / f"{number}").write_bytes(b"%d" % number)
             yield _step(tmp_path / f"{number}")
             pulled = number + 1
@@ -322,6 +322,6 @@ def test_look_ahead_is_bounded_and_keeps_order(tmp_path: Path) -> None:
         ready = next(stream)
         assert ready.payload is not None
         assert b"".join(ready.payload.chunks()) == b"%d" % number
-        assert pulled <= number + 6
+        assert pulled <= number + AHEAD * 3
     stream.close()
-    assert pulled <= 16
+    assert pulled <= 10 + AHEAD * 3

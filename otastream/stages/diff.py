@@ -1,8 +1,8 @@
 """diff: decide how each payload is coded, several files at a time, in order.
 
-A bounded look-ahead: at most ``_AHEAD * jobs`` records wait to be sent, ``jobs`` of them at work, whatever there is behind
-them. What waits is a payload, which is small or in a file. The engines release the GIL, so threads are enough. What a
-file's delta is depends on that file alone, so the number of jobs does not change a byte.
+A bounded look-ahead: at most ``AHEAD * jobs`` records wait to be sent, ``jobs`` of them at work, whatever there is
+behind them. What waits is a payload, which is small or in a file. The engines release the GIL, so threads are enough.
+What a file's delta is depends on that file alone, so the number of jobs does not change a byte.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ from otastream.model import Action, Block, EngineId, File, Script, Ubi
 from otastream.native import Buffer
 from otastream.tree import CHUNK_SIZE, READ_SIZE, Content, Payload, Ready, Step, show
 
-
-_AHEAD: Final = 16
+AHEAD: Final = 16
 
 
 def diff(steps: Iterable[Step], *, engines: tuple[EngineId, ...], jobs: int = 1) -> Generator[Ready, None, None]:
@@ -48,7 +47,7 @@ def _ahead(steps: Iterable[Step], maker: _Maker, jobs: int) -> Generator[Ready, 
     try:
         for step in steps:
             pending.append(pool.submit(maker.make, step))
-            if len(pending) >= _AHEAD * jobs:
+            if len(pending) >= AHEAD * jobs:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
@@ -201,8 +200,6 @@ def _pieces(data: Buffer) -> Iterator[memoryview]:
 
 
 _ESTIMATE: Final = zstandard.ZstdCompressionParameters.from_level(1, window_log=16)
-
-
 _BEGINNING: Final = 1 << 14
 _OVERHEAD: Final = 24  # at most what a zstd frame costs beside its content, which a record in a package does not pay
 
