@@ -6,7 +6,10 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <time.h>
 #include <unistd.h>
+
+#define LOCK_TRIES 50 /* 20 ms apart */
 
 size_t ota_posix_size(void)
 {
@@ -201,6 +204,25 @@ static int init_text(struct ota_posix *p, const struct ota_posix_options *o)
     return e == 0 ? 0 : -OTA_E_USAGE;
 }
 
+/* The folder itself is locked: no lock file is left behind, and the lock dies with its holder. It dies a moment later
+ * if the holder was killed just when it started a script: the child holds it until it has become the shell. */
+static int take_lock(struct ota_posix *p)
+{
+    int tries = LOCK_TRIES;
+    while (flock(p->root_fd, LOCK_EX | LOCK_NB) != 0) {
+        const struct timespec nap = {0, 20000000};
+        if (errno != EWOULDBLOCK && errno != EINTR) {
+            return ota_posix_fail(p, errno);
+        }
+        if (--tries == 0) {
+            p->err = EWOULDBLOCK;
+            return -OTA_E_LOCKED;
+        }
+        (void)nanosleep(&nap, NULL);
+    }
+    return 0;
+}
+
 static int init_folders(struct ota_posix *p, const struct ota_posix_options *o)
 {
     p->root_fd = ota_fd_open(AT_FDCWD, o->root, O_RDONLY | O_DIRECTORY, 0);
@@ -211,16 +233,7 @@ static int init_folders(struct ota_posix *p, const struct ota_posix_options *o)
         p->err = errno;
         return -OTA_E_USAGE;
     }
-    /* The folder itself is locked: no lock file is left behind, and the lock dies with its holder. */
-    if (flock(p->root_fd, LOCK_EX | LOCK_NB) != 0) {
-        int e = errno;
-        if (e == EWOULDBLOCK) {
-            p->err = e;
-            return -OTA_E_LOCKED;
-        }
-        return ota_posix_fail(p, e);
-    }
-    return 0;
+    return take_lock(p);
 }
 
 int ota_posix_init(void *workspace, size_t len, const struct ota_posix_options *options, int *os_error)

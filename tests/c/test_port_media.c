@@ -86,6 +86,21 @@ static void test_lock(void)
     must(write(go[1], "", 1) == 1 && waitpid(pid, &wait_status, 0) == pid, "waitpid");
     CHECK_INT(init_with(&g, f.root, f.tmp, &e), 0);
     ota_posix_close(g.workspace);
+
+    check_case = "a lock that is about to go";
+    pid = fork(); /* what a killed applier leaves when it was just starting a script */
+    if (pid == 0) {
+        static const struct timespec moment = {0, 150000000};
+        int fd = open(f.root, O_RDONLY | O_DIRECTORY);
+        c = (char)flock(fd, LOCK_EX);
+        (void)!write(ready[1], &c, 1);
+        (void)nanosleep(&moment, NULL);
+        _exit(0);
+    }
+    must(pid > 0 && read(ready[0], &c, 1) == 1 && c == 0, "child with the lock");
+    CHECK_INT(init_with(&g, f.root, f.tmp, &e), 0);
+    must(waitpid(pid, &wait_status, 0) == pid, "waitpid");
+    ota_posix_close(g.workspace);
     free(g.workspace);
     close(ready[0]);
     close(ready[1]);
