@@ -185,8 +185,6 @@ static int check_order(struct ota_exec *ex)
             return ERR(FORMAT);
         ex->have_end_script = 1;
     }
-    if (begin_script)
-        ex->have_begin_script = 1;
     return 0;
 }
 

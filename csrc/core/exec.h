@@ -56,7 +56,6 @@ struct ota_exec {
 
     enum ota_stage stage;
     int have_end_script;
-    int have_begin_script;
     int passed;   /* preflight is over */
     int ended;    /* the end record was executed */
     int finished; /* ota_exec_finish was called */
