@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 
 from otastream.keys import Keys, default_folder, load_trusted
+from otastream.model import Preamble
 from otastream.native import ExecOptions, Executor, Report, Tick
 from otastream.stages.decompress import decompress
 from otastream.stages.execute import block_buffer, execute
 from otastream.stages.read import Source, available_memory, read, seekable
 from otastream.stages.records import records
-from otastream.stages.verify import verify
+from otastream.stages.verify import first, verify
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +50,25 @@ def apply_package(source: Source, options: ApplyOptions) -> Report:
     keys = trusted_keys(options)
     if seekable(source):
         check_package(source, keys=keys, memory=memory, outer=options.outer)
-    settings = ExecOptions(dry_run=options.dry_run, ignore_space=options.ignore_space, block_buffer=block_buffer())
-    executor = Executor(options.root, options.tmp, options=settings, tick=options.tick)
-    with executor, closing(read(source, outer=options.outer)) as stream:
+    with closing(read(source, outer=options.outer)) as stream:
         frames = verify(stream, keys=keys, memory=memory)
-        events = records(decompress(frames))
-        for report in execute(events, executor=executor):
-            if options.progress is not None:
-                options.progress(report)
+        preamble = first(frames)
+        with _executor(options, preamble) as executor:
+            events = records(decompress(chain([preamble], frames)))
+            for report in execute(events, executor=executor):
+                if options.progress is not None:
+                    options.progress(report)
     return executor.report
+
+
+def _executor(options: ApplyOptions, preamble: Preamble) -> Executor:
+    settings = ExecOptions(
+        dry_run=options.dry_run,
+        ignore_space=options.ignore_space,
+        block_buffer=block_buffer(),
+        workspace=preamble.workspace,
+    )
+    return Executor(options.root, options.tmp, options=settings, tick=options.tick)
 
 
 def trusted_keys(options: ApplyOptions) -> Keys:

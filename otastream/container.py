@@ -41,7 +41,8 @@ _SIGNED_PREFIX: Final = b"otastream-v1\0\0\0\0"
 
 def encode_head(preamble: Preamble) -> bytes:
     """The first 64 bytes."""
-    small = bytes([preamble.codec, preamble.window_log, preamble.frame_log, 0, 0, 0])
+    small = bytes([preamble.codec, preamble.window_log, preamble.frame_log, 0])
+    small += (preamble.workspace // model.WORKSPACE_UNIT).to_bytes(2, "little")
     sizes = preamble.ram.to_bytes(8, "little") + preamble.length.to_bytes(8, "little")
     return MAGIC + preamble.version.to_bytes(2, "little") + small + sizes + preamble.first
 
@@ -97,14 +98,18 @@ def parse_preamble(data: bytes | bytearray) -> Preamble:
         (bytes(data[pos : pos + 8]), bytes(data[pos + 8 : pos + SIGNATURE]))
         for pos in range(HEAD + 1, size - DIGEST, SIGNATURE)
     )
-    if any(data[13:16]):
-        raise error(Code.FORMAT, "reserved bytes of the preamble are not zero", offset=13)
+    if data[13]:
+        raise error(Code.FORMAT, "a reserved byte of the preamble is not zero", offset=13)
+    memory = int.from_bytes(data[16:24], "little")
+    workspace = int.from_bytes(data[14:16], "little") * model.WORKSPACE_UNIT
+    if workspace > memory:
+        raise error(Code.FORMAT, "the workspace is larger than the memory that applying needs", offset=14)
     if length <= FRAME_HEAD:
         raise error(Code.FORMAT, f"frames of {length} bytes in all", offset=24)
     if any(a[0] >= b[0] for a, b in itertools.pairwise(signatures)):
         raise error(Code.FORMAT, "key ids do not rise", offset=HEAD + 1)
-    memory = int.from_bytes(data[16:24], "little")
-    return Preamble(Codec(codec), window_log, frame_log, memory, length, bytes(data[32:64]), signatures, VERSION)
+    first = bytes(data[32:64])
+    return Preamble(Codec(codec), window_log, frame_log, memory, length, first, signatures, VERSION, workspace)
 
 
 # ---- frames (section 3) -------------------------------------------------------------------------------------------
@@ -378,13 +383,23 @@ def compare_versions(a: str, b: str) -> int:
     return 0
 
 
-def ram(codec: Codec, window_log: int, *, frame_log: int = 16, source: bool = True, block_buffer: int = 65536) -> int:
-    """Bytes that an applier needs. source: whether any record has one; block_buffer: largest erase block, in bytes."""
+def ram(
+    codec: Codec,
+    window_log: int,
+    *,
+    frame_log: int = 16,
+    source: bool = True,
+    block_buffer: int = 65536,
+    workspace: int = 0,
+) -> int:
+    """Bytes that an applier needs. source: whether any record has one; block_buffer: largest erase block, in bytes;
+    workspace: what the preamble states for engines and views.
+    """
     window = 1 << window_log
     codecs = {
         Codec.NONE: 0,
         Codec.GZIP: window + 12288,
         Codec.ZSTD: 2 * min(window, 131072) + window + 163840,
     }
-    engine_window = 4096 if source else 0
-    return (1 << frame_log) + codecs[codec] + model.HEADER_MAX + engine_window + block_buffer + 131072
+    engine = max(4096 if source else 0, workspace)
+    return (1 << frame_log) + codecs[codec] + model.HEADER_MAX + engine + block_buffer + 131072

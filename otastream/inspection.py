@@ -14,7 +14,7 @@ from otastream.native import Buffer, Decoder, Xxh64
 from otastream.stages.decompress import decompress
 from otastream.stages.read import Source, read
 from otastream.stages.records import records
-from otastream.stages.verify import verify
+from otastream.stages.verify import first, verify
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +51,7 @@ def verify_package(source: Source, *, keys: Keys | None = None) -> Inspection:
 
 def _inspection(source: Source, keys: Keys | None, *, payloads: bool) -> Inspection:
     items = verify(read(source), keys=keys)
-    preamble = next(items)
-    if not isinstance(preamble, Preamble):
-        raise error(Code.INTERNAL, "frames without a preamble")
+    preamble = first(items)
     events = records(decompress(chain([preamble], items)))
     return Inspection(preamble, _entries(events, payloads=payloads))
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 HEADER_MAX: Final = 16384
+WORKSPACE_UNIT: Final = 4096
+WORKSPACE_MAX: Final = 65535 * WORKSPACE_UNIT
 CHUNK_MAX: Final = 65536
 PATH_MAX: Final = 4096
 NAME_MAX: Final = 255
@@ -277,7 +279,10 @@ Event = Head | Chunk | Tail
 
 @dataclass(frozen=True, slots=True)
 class Preamble:
-    """What stands in front of the frames, docs/SPEC.md section 2. signatures: (key id, signature) pairs."""
+    """What stands in front of the frames, docs/SPEC.md section 2. signatures: (key id, signature) pairs.
+
+    ram: all bytes that applying needs; workspace: of these, what engines and views need, a multiple of WORKSPACE_UNIT.
+    """
 
     codec: Codec
     window_log: int
@@ -287,3 +292,4 @@ class Preamble:
     first: bytes
     signatures: tuple[tuple[bytes, bytes], ...] = ()
     version: int = 1
+    workspace: int = 0

@@ -280,7 +280,7 @@ Tick = Callable[[Report], bool | None]
 class ExecOptions:
     """How to execute. Sizes in bytes; block_buffer is a multiple of 512 and at least the largest erase block.
 
-    check_only: read all records, look at no target.
+    check_only: read all records, look at no target. workspace: for engines and views, as the preamble states it.
     """
 
     dry_run: bool = False
@@ -289,6 +289,7 @@ class ExecOptions:
     window: int = WINDOW
     block_buffer: int = 1 << 16
     header_max: int = 16384
+    workspace: int = 0
     shell: bytes | None = None
 
 
@@ -429,6 +430,7 @@ class Executor:
                 "window": options.window,
                 "block_buffer": options.block_buffer,
                 "header_max": options.header_max,
+                "workspace": options.workspace,
             },
         )
         size = int(lib.ota_exec_size(settings))

@@ -66,13 +66,17 @@ class PackOptions:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """Codec, window and frame size, and the bytes that applying then needs (docs/SPEC.md section 7)."""
+    """Codec, window and frame size, and the bytes that applying then needs (docs/SPEC.md section 7).
+
+    workspace: of these, what engines and views need beyond the buffers that every applier has.
+    """
 
     codec: Codec
     window_log: int
     frame_log: int
     ram: int
     level: int | None = None
+    workspace: int = 0
 
 
 def check_options(options: PackOptions) -> None:
@@ -108,7 +112,8 @@ def fit(options: PackOptions, *, source: bool) -> Fit:
 def refit(preamble: Preamble, options: PackOptions, *, source: bool) -> Fit:
     """The same for a package that is written anew: its own codec, window and frames unless the options say otherwise.
 
-    What it was said to need is never lowered, since larger erase blocks than the usual ones may be part of it.
+    What it was said to need is never lowered, since larger erase blocks than the usual ones may be part of it, and its
+    records keep their engines.
     """
     if options.codec is None and options.window_log is None:
         options = replace(options, codec=preamble.codec, window_log=preamble.window_log)
@@ -116,7 +121,7 @@ def refit(preamble: Preamble, options: PackOptions, *, source: bool) -> Fit:
     made = fit(options, source=source)
     if options.ram is None and made.ram < preamble.ram:
         made = replace(made, ram=preamble.ram)
-    return made
+    return replace(made, workspace=max(made.workspace, preamble.workspace))
 
 
 def _fit_codec(codec: Codec, options: PackOptions, *, source: bool) -> Fit | None:

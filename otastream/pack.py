@@ -14,7 +14,7 @@ from itertools import chain
 from otastream.config import Folder, Release
 from otastream.container import encode, encode_preamble
 from otastream.errors import Code, OtaError, error
-from otastream.model import Codec, EngineId, Event, Preamble
+from otastream.model import Codec, EngineId, Event
 from otastream.options import ENGINES, Fit, PackOptions, fit, refit
 from otastream.planning import Work, planned
 from otastream.stages.compress import compress
@@ -24,7 +24,7 @@ from otastream.stages.header import header
 from otastream.stages.insert import insert
 from otastream.stages.read import read
 from otastream.stages.records import records
-from otastream.stages.verify import verify
+from otastream.stages.verify import first, verify
 from otastream.stages.write import write
 from otastream.tree import Change, Ready
 
@@ -85,9 +85,7 @@ def append_release(
     options = options or PackOptions()
     with closing(read(package)) as pieces:
         frames = verify(pieces)
-        preamble = next(frames)
-        if not isinstance(preamble, Preamble):
-            raise error(Code.INTERNAL, "frames without a preamble")
+        preamble = first(frames)
         if preamble.signatures and not drop_signatures:
             raise _would_break_signatures(package)
         old = records(decompress(chain([preamble], frames)))
@@ -136,6 +134,7 @@ def _written(stream: Iterator[bytes], made: Fit, output: str, summary: Summary, 
         codec=made.codec,
         window_log=made.window_log,
         ram=made.ram,
+        workspace=made.workspace,
         frame_log=made.frame_log,
         signers=options.signers,
     )

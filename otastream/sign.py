@@ -10,7 +10,7 @@ from otastream.errors import Code, error
 from otastream.keys import Signer, check_signers, sign
 from otastream.model import Preamble
 from otastream.stages.read import read
-from otastream.stages.verify import verify
+from otastream.stages.verify import first, verify
 from otastream.stages.write import copy
 
 
@@ -29,9 +29,7 @@ def sign_package(package: str, signers: Sequence[Signer], *, output: str | None 
         raise error(Code.USAGE, "a package from stdin needs an output")
     with closing(read(package)) as pieces:
         items = verify(pieces)
-        preamble = next(items)
-        if not isinstance(preamble, Preamble):
-            raise error(Code.INTERNAL, "frames without a preamble")
+        preamble = first(items)
         signed = sign(preamble, signers)
         copy(_frames(items), output=package if output is None else output, preamble=signed)
     return signed

@@ -34,6 +34,7 @@
 
 #define BOARD_PROGRAM "otaunpack"
 #define BOARD_KEYS "/etc/otastream/keys" /* beneath the root */
+#define BOARD_WORKSPACE_UNIT 4096u
 #define BOARD_TMP "/tmp"
 
 /* ---- failures: a status of the core with what exactly went wrong ------------------------------------------------ */
@@ -171,6 +172,7 @@ struct board_preamble {
     unsigned window_log;
     unsigned frame_log;
     uint64_t ram;
+    uint32_t workspace; /* bytes of ram that are for engines and views */
     uint64_t length;
     unsigned signatures;
     uint8_t key_id[BOARD_SIGNATURES][8];

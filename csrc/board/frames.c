@@ -89,8 +89,12 @@ static int preamble_parse(struct board_frames *f, struct board_failure *why)
     p->ram = little(p->head + 16, 8);
     p->length = little(p->head + 24, 8);
     p->signatures = f->first[BOARD_HEAD];
-    if (memcmp(p->head + 13, zeros, 3) != 0) {
-        return board_fail(why, OTA_E_FORMAT, 0, "reserved bytes of the preamble are not zero");
+    p->workspace = (uint32_t)little(p->head + 14, 2) * BOARD_WORKSPACE_UNIT;
+    if (p->head[13] != 0) {
+        return board_fail(why, OTA_E_FORMAT, 0, "a reserved byte of the preamble is not zero");
+    }
+    if (p->workspace > p->ram) {
+        return board_fail(why, OTA_E_FORMAT, 0, "the workspace is larger than the memory that applying needs");
     }
     if (p->length <= BOARD_FRAME_HEAD) {
         return board_fail(why, OTA_E_FORMAT, 0, "frames of %u bytes in all", (unsigned)p->length);

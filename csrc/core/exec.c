@@ -17,10 +17,13 @@ size_t ota_exec_size(const struct ota_exec_options *o)
     size_t engine = ota_engine_size(OTA_ENGINE_BSDIFF, o->window);
     size_t full = ota_engine_size(OTA_ENGINE_FULL, o->window);
     if (engine == 0 || full == 0 || o->block_buffer < OTA_SMALL_BUFFER || o->block_buffer % 512u != 0 ||
-        o->block_buffer > (1u << 26) || o->header_max < 256u || o->header_max > OTA_HEADER_MAX)
+        o->block_buffer > (1u << 26) || o->header_max < 256u || o->header_max > OTA_HEADER_MAX ||
+        o->workspace > OTA_WORKSPACE_MAX)
         return 0;
     if (full > engine)
         engine = full;
+    if (o->workspace > engine)
+        engine = o->workspace;
     return align8(sizeof(struct ota_exec)) + align8(engine) + align8(o->header_max) + o->block_buffer;
 }
 
@@ -191,7 +194,7 @@ static int check_order(struct ota_exec *ex)
 static int check_needs(struct ota_exec *ex)
 {
     const struct ota_record *r = &ex->rec;
-    uint32_t used = 0;
+    uint64_t used = 0;
     if (r->kind == OTA_KIND_MANIFEST) {
         ex->needs = r->needs;
         ex->report.records_total = r->records;
@@ -201,7 +204,7 @@ static int check_needs(struct ota_exec *ex)
         return 0;
     }
     if (r->kind != OTA_KIND_EXPECT && r->kind != OTA_KIND_END)
-        used |= 1u << r->kind;
+        used |= OTA_NEED_KIND(r->kind);
     if (r->engine >= 0)
         used |= OTA_NEED_ENGINE(r->engine);
     return (used & ~ex->needs) != 0 ? ERR(FORMAT) : 0;

@@ -61,7 +61,7 @@ struct ota_exec {
     int finished; /* ota_exec_finish was called */
     int cancel;   /* tick asked to stop */
     int resumed;  /* preflight saw a target that is new already */
-    uint32_t needs;
+    uint64_t needs;
 
     struct ota_record rec;
     enum ota_sink sink;

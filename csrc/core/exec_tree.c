@@ -7,11 +7,11 @@ static struct ota_meta record_meta(const struct ota_record *r)
 {
     struct ota_meta m;
     memset(&m, 0, sizeof m);
-    if (r->has & 1u << OTA_KEY_MODE)
+    if (r->has & OTA_HAS(MODE))
         m.set |= OTA_META_MODE;
-    if (r->has & 1u << OTA_KEY_UID)
+    if (r->has & OTA_HAS(UID))
         m.set |= OTA_META_OWNER;
-    if (r->has & 1u << OTA_KEY_XATTRS)
+    if (r->has & OTA_HAS(XATTRS))
         m.set |= OTA_META_XATTRS;
     m.mode = r->mode;
     m.uid = r->uid;
@@ -53,7 +53,7 @@ int ota_exec_file_begin(struct ota_exec *ex)
     const struct ota_record *r = &ex->rec;
     struct ota_path p = ota_exec_path(r->root, r->path);
     struct ota_stat st;
-    int single = (r->has & 1u << OTA_KEY_LINKS) != 0;
+    int single = (r->has & OTA_HAS(LINKS)) != 0;
     int is;
 
     /* Preflight has just read every target. If none was new, none can be now, and reading them again is spared. */
@@ -75,7 +75,7 @@ int ota_exec_file_begin(struct ota_exec *ex)
                              "its content is not the expected one");
     if (st.type == OTA_DIR)
         return ota_exec_fail(ex, ERR(TARGET), "a folder is in the way of a file");
-    if ((r->has & 1u << OTA_KEY_PARENTS) != 0 && (is = make_parents(ex, &p)) != 0)
+    if ((r->has & OTA_HAS(PARENTS)) != 0 && (is = make_parents(ex, &p)) != 0)
         return is;
     ex->sink = OTA_SINK_STAGE;
     return ex->port.stage_begin(ex->port.ctx, &p, r->size);

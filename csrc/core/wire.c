@@ -60,7 +60,7 @@ static int get_source(struct ota_cbor *c, struct ota_record_source *s)
     uint64_t key;
     uint64_t one;
     uint64_t last = 0;
-    uint32_t has = 0;
+    uint64_t has = 0;
     int st = ota_cbor_count(c, 5, 1, 4, &pairs);
 
     for (; st == 0 && pairs > 0; pairs--) {
@@ -72,7 +72,7 @@ static int get_source(struct ota_cbor *c, struct ota_record_source *s)
         if (has != 0 && key <= last)
             return ERR(FORMAT);
         last = key;
-        has |= 1u << key;
+        has |= UINT64_C(1) << key;
         if (key == OTA_KEY_ROOT)
             st = get_root(c, 1, &s->root);
         else if (key == OTA_KEY_PATH)
@@ -86,13 +86,11 @@ static int get_source(struct ota_cbor *c, struct ota_record_source *s)
     }
     if (st != 0)
         return st;
-    if ((has & 1u << OTA_KEY_SIZE) == 0 || ((has & 1u << OTA_KEY_ROOT) && !(has & 1u << OTA_KEY_PATH)) ||
-        ((has & 1u << OTA_KEY_TARGETS) && (has & 1u << OTA_KEY_PATH)))
+    if ((has & OTA_HAS(SIZE)) == 0 || ((has & OTA_HAS(ROOT)) && !(has & OTA_HAS(PATH))) ||
+        ((has & OTA_HAS(TARGETS)) && (has & OTA_HAS(PATH))))
         return ERR(FORMAT);
-    s->has_digest = (has & 1u << OTA_KEY_DIGEST) != 0;
-    s->type = (has & 1u << OTA_KEY_PATH)      ? OTA_SOURCE_PATH
-              : (has & 1u << OTA_KEY_TARGETS) ? OTA_SOURCE_NODE
-                                              : OTA_SOURCE_SELF;
+    s->has_digest = (has & OTA_HAS(DIGEST)) != 0;
+    s->type = (has & OTA_HAS(PATH)) ? OTA_SOURCE_PATH : (has & OTA_HAS(TARGETS)) ? OTA_SOURCE_NODE : OTA_SOURCE_SELF;
     return 0;
 }
 
@@ -190,16 +188,16 @@ static int get_compatible(struct ota_cbor *c, struct ota_record *rec)
 }
 
 struct need_name {
-    char name[8];
-    uint32_t bit;
+    char name[16];
+    uint64_t bit;
 };
 
 static const struct need_name need_names[] = {
-    {"block", 1u << OTA_KIND_BLOCK},   {"bsdiff", OTA_NEED_ENGINE(OTA_ENGINE_BSDIFF)},
-    {"delete", 1u << OTA_KIND_DELETE}, {"dir", 1u << OTA_KIND_DIR},
-    {"file", 1u << OTA_KIND_FILE},     {"full", OTA_NEED_ENGINE(OTA_ENGINE_FULL)},
-    {"link", 1u << OTA_KIND_LINK},     {"move", 1u << OTA_KIND_MOVE},
-    {"script", 1u << OTA_KIND_SCRIPT}, {"ubi", 1u << OTA_KIND_UBI},
+    {"block", OTA_NEED_KIND(OTA_KIND_BLOCK)},   {"bsdiff", OTA_NEED_ENGINE(OTA_ENGINE_BSDIFF)},
+    {"delete", OTA_NEED_KIND(OTA_KIND_DELETE)}, {"dir", OTA_NEED_KIND(OTA_KIND_DIR)},
+    {"file", OTA_NEED_KIND(OTA_KIND_FILE)},     {"full", OTA_NEED_ENGINE(OTA_ENGINE_FULL)},
+    {"link", OTA_NEED_KIND(OTA_KIND_LINK)},     {"move", OTA_NEED_KIND(OTA_KIND_MOVE)},
+    {"script", OTA_NEED_KIND(OTA_KIND_SCRIPT)}, {"ubi", OTA_NEED_KIND(OTA_KIND_UBI)},
 };
 
 static int get_needs(struct ota_cbor *c, struct ota_record *rec, char *detail, size_t cap)
@@ -326,13 +324,13 @@ static int get_field(struct ota_cbor *c, uint64_t key, struct ota_record *rec, c
     }
 }
 
-#define K(name) (1u << OTA_KEY_##name)
+#define K(name) OTA_HAS(name)
 #define META (K(UID) | K(GID) | K(XATTRS))
 
 struct kind_rule {
     char name[12];
-    uint32_t must;
-    uint32_t may;
+    uint64_t must;
+    uint64_t may;
 };
 
 static const struct kind_rule kind_rules[OTA_KINDS] = {
@@ -420,10 +418,10 @@ static int parse_fields(struct ota_cbor *c, struct ota_record *rec, char *detail
         ota_put_number(detail, cap, key);
         if (rec->has != 0 && key < OTA_KEYS && key <= last)
             return ERR(FORMAT);
-        if (key >= OTA_KEYS || ((1u << key) & (rule->must | rule->may)) == 0)
+        if (key >= OTA_KEYS || ((UINT64_C(1) << key) & (rule->must | rule->may)) == 0)
             return ERR(UNSUPPORTED);
         last = key;
-        rec->has |= 1u << key;
+        rec->has |= UINT64_C(1) << key;
         if ((st = get_field(c, key, rec, detail, cap)) != 0)
             return st;
         detail[0] = '\0';

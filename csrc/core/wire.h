@@ -82,13 +82,17 @@ struct ota_record_source {
     struct ota_text node;
 };
 
-/* Bits of `needs`: kinds at their number, engines above. */
-#define OTA_NEED_ENGINE(id) (1u << (16 + (id)))
+/* Bits of `needs`: kinds at their number (0..15), engines (16..31) and views (32..47) above. */
+#define OTA_NEED_KIND(kind) (UINT64_C(1) << (kind))
+#define OTA_NEED_ENGINE(id) (UINT64_C(1) << (16 + (id)))
+
+/* Bit of a key in `has`. */
+#define OTA_HAS(name) (UINT64_C(1) << OTA_KEY_##name)
 
 /* One record; text points into the header it was parsed from. has: bit per key that was present. */
 struct ota_record {
     enum ota_kind kind;
-    uint32_t has;
+    uint64_t has;
     struct ota_text root;
     struct ota_text path;
     uint64_t size;
@@ -113,7 +117,7 @@ struct ota_record {
     uint64_t records;
     uint64_t bytes;
     struct ota_text compatible; /* encoded array */
-    uint32_t needs;
+    uint64_t needs;
 };
 
 /* Parse one header. On failure detail (at least 64 bytes) names what is wrong. */

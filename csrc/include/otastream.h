@@ -181,6 +181,7 @@ struct ota_exec_options {
     uint32_t window;       /* bytes of old read at once, 512 .. 1 MiB */
     uint32_t block_buffer; /* bytes of the block buffer; at least the largest erase block, a multiple of 512 */
     uint32_t header_max;   /* longest record header accepted, at most OTA_HEADER_MAX */
+    uint32_t workspace;    /* bytes for engines and views, as the preamble states them; a minimum is added by itself */
 };
 
 /* cdef-end */
@@ -192,6 +193,7 @@ struct ota_exec_options {
 #define OTA_TARGETS_MAX 8u /* nodes of one record */
 #define OTA_DEPTH_MAX 64u  /* components of a path */
 #define OTA_SCRIPT_MAX (1u << 20)
+#define OTA_WORKSPACE_MAX (65535u * 4096u)
 
 /* A path beneath a root: root is absolute ("/config"), path is relative with no empty, "." or ".." component. The
  * root may pass through symbolic links, which are resolved inside the apply root; the path below it never does. */

@@ -22,6 +22,14 @@ def verify(
     return _verify(pieces, dict(keys or {}), memory)
 
 
+def first(items: Iterator[Preamble | Frame]) -> Preamble:
+    """The preamble, taken from the front of what ``verify`` gives; the frames are left."""
+    preamble = next(items)
+    if not isinstance(preamble, Preamble):
+        raise error(Code.INTERNAL, "frames without a preamble")
+    return preamble
+
+
 def _verify(pieces: Iterable[bytes | memoryview], keys: Keys, memory: int | None) -> Iterator[Preamble | Frame]:
     reader = FrameReader()
     for piece in pieces:

@@ -42,6 +42,7 @@ def write(
     codec: Codec,
     window_log: int,
     ram: int,
+    workspace: int = 0,
     frame_log: int = 16,
     signers: Sequence[Signer] = (),
 ) -> Preamble:
@@ -49,7 +50,8 @@ def write(
 
     A regular file appears under its name only when it is complete and synced; after a failure, whatever was there
     before is untouched. Other outputs (stdout, a pipe, a device) are spooled in TMPDIR first. ram: bytes that applying
-    needs (section 7). frame_log: log2 of the frame size in bytes, 10..16. signers: at most 4, all different.
+    needs (section 7); workspace: of these, what engines and views need. frame_log: log2 of the frame size in bytes,
+    10..16. signers: at most 4, all different.
     Errors: OUTPUT, USAGE, and what the pieces and the signers raise.
     """
     if frame_log not in FRAME_LOGS:
@@ -60,7 +62,7 @@ def write(
         length = _spool_frames(pieces, spool, base, 1 << frame_log, output)
         with _output_errors(output):
             first = _chain(spool, base, length, 1 << frame_log)
-        preamble = sign(Preamble(codec, window_log, frame_log, ram, length, first), signers)
+        preamble = sign(Preamble(codec, window_log, frame_log, ram, length, first, workspace=workspace), signers)
         with _output_errors(output):
             spool.seek(0)
             spool.write(encode_preamble(preamble))

@@ -48,9 +48,8 @@ def _preambles() -> Iterator[tuple[str, bytes]]:
         yield f"limit-window-{name}-{window}", b.Package(stream, codec, window).build()
     for log in (0, 9, 17):
         yield f"limit-frame-log-{log}", b.Package(stream, frame_log=log, cuts=[len(stream)]).build()
-    for pos in range(3):
-        reserved = bytes(pos) + b"\1" + bytes(2 - pos)
-        yield f"format-reserved-{pos}", b.Package(stream, reserved=reserved).build()
+    yield "format-reserved", b.Package(stream, reserved=b"\1").build()
+    yield "format-workspace", b.Package(stream, workspace=74, ram=300_000).build()
     yield "format-length-36", b.Package(stream, length=36).build()
     yield "format-key-ids-fall", b.Package(stream, signatures=[_KEYS[2], _KEYS[1]]).build()
     yield "format-key-ids-same", b.Package(stream, signatures=[_KEYS[2], _KEYS[2]]).build()

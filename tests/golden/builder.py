@@ -150,7 +150,8 @@ class Package:
     cuts: Sequence[int] = ()  # payload sizes of the first frames; the others are as large as they can be
     magic: bytes = MAGIC
     version: int = 1
-    reserved: bytes = bytes(3)
+    reserved: bytes = bytes(1)
+    workspace: int = 0  # in units of 4096 bytes
     length: int | None = None
     signatures: Sequence[tuple[bytes, bytes]] = ()
     signature_count: int | None = None
@@ -176,7 +177,8 @@ class Package:
         return frames
 
     def head(self, frames: Sequence[bytes]) -> bytes:
-        small = struct.pack("<HBBB", self.version, self.codec, self.window, self.frame_log) + self.reserved
+        small = struct.pack("<HBBB", self.version, self.codec, self.window, self.frame_log)
+        small += self.reserved + struct.pack("<H", self.workspace)
         length = sum(map(len, frames)) if self.length is None else self.length
         first = hashlib.sha256(frames[0]).digest() if frames and self.first is None else self.first or ZEROS
         return self.magic + small + struct.pack("<QQ", self.ram, length) + first

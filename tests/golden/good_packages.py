@@ -151,6 +151,7 @@ def _containers() -> Iterator[tuple[str, bytes]]:
     yield "zstd-frames", b.Package(b.zstd_raw(records), b.ZSTD, 17, frame_log=10).build()
     yield "gzip-frames", b.Package(b.gzip_stored(records), b.GZIP, 15, frame_log=10).build()
     yield "ram-none", b.Package(b.stream(), ram=0).build()
+    yield "workspace", b.Package(b.stream(), ram=300_000, workspace=73).build()
     for count in (1, 4):
         yield f"signatures-{count}", signed(b.Package(b.stream()), count)
     plain = b.Package(records).build()
