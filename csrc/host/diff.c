@@ -4,10 +4,17 @@
 
 #include "host.h"
 
+static int take_piece(void *payload, const struct ota_piece *piece)
+{
+    ota_payload_piece(payload, piece);
+    return ((struct ota_payload *)payload)->status;
+}
+
 int ota_diff_bsdiff(const struct ota_sorter *sorter, const uint8_t *old_data, uint64_t old_size,
                     const uint8_t *new_data, uint64_t new_size, int fd, struct ota_diff_stats *stats)
 {
     struct ota_payload *p;
+    struct ota_sink sink;
     int status;
 
     memset(stats, 0, sizeof *stats);
@@ -17,7 +24,9 @@ int ota_diff_bsdiff(const struct ota_sorter *sorter, const uint8_t *old_data, ui
     if (p == NULL)
         return -OTA_E_RAM;
     ota_payload_init(p, old_data, new_data, new_size, fd, stats);
-    status = ota_match(sorter, old_data, old_size, new_data, new_size, p);
+    sink.piece = take_piece;
+    sink.ctx = p;
+    status = ota_match(sorter, old_data, old_size, new_data, new_size, &sink);
     if (status == 0)
         status = ota_payload_finish(p);
     free(p);

@@ -96,8 +96,14 @@ int ota_payload_finish(struct ota_payload *p);
 
 /* ---- match.c: old and new to pieces ----------------------------------------------------------------------------- */
 
-/* Find pieces that make new from old and hand them to p. */
+/* Takes the pieces, in the order of new_pos and without overlap. 0, or a failure that ends the search. */
+struct ota_sink {
+    int (*piece)(void *ctx, const struct ota_piece *piece);
+    void *ctx;
+};
+
+/* Find pieces that make new from old and hand them to the sink. */
 int ota_match(const struct ota_sorter *sorter, const uint8_t *old_data, uint64_t old_size, const uint8_t *new_data,
-              uint64_t new_size, struct ota_payload *p);
+              uint64_t new_size, const struct ota_sink *sink);
 
 #endif

@@ -50,7 +50,8 @@ struct matcher {
     uint64_t old_size;
     uint64_t new_size;
     struct ota_suffix suffix;
-    struct ota_payload *payload;
+    const struct ota_sink *sink;
+    int status; /* of the sink; sticky */
     uint32_t literal_cost[256];
 };
 
@@ -295,18 +296,18 @@ static struct track nothing_before(const struct track *t)
     return none;
 }
 
-static void give(const struct matcher *m, const struct track *t)
+static void give(struct matcher *m, const struct track *t)
 {
     struct ota_piece piece = {t->new_pos, t->old_pos, t->end - t->new_pos};
 
-    if (piece.len > 0)
-        ota_payload_piece(m->payload, &piece);
+    if (piece.len > 0 && m->status == 0)
+        m->status = m->sink->piece(m->sink->ctx, &piece);
 }
 
 /* Three diagonals in a row, of which held is settled up to its end: is t in the middle worth its triple? Three ways:
  * keep it; drop it, and let its neighbours and literals fill the place; or, if the outer two are one diagonal, stay on
  * that. Afterwards held and t are the last two in front of what is still to be found. */
-static void advance(const struct matcher *m, struct track *held, struct track *t, const struct track *next)
+static void advance(struct matcher *m, struct track *held, struct track *t, const struct track *next)
 {
     struct track kept = *t, after_kept = *next, reaching = *held, after_reaching = *next;
     uint64_t found = next->new_pos, keep = 0, drop = UINT64_MAX, along = UINT64_MAX;
@@ -348,22 +349,22 @@ static int scan(struct matcher *m, struct track t)
 {
     struct track held = nothing_before(&t), next;
 
-    while (m->payload->status == 0 && find_next(m, &t, &next))
+    while (m->status == 0 && find_next(m, &t, &next))
         advance(m, &held, &t, &next);
-    if (m->payload->status == 0)
-        m->payload->status = m->suffix.status;
-    if (m->payload->status == 0) {
+    if (m->status == 0)
+        m->status = m->suffix.status;
+    if (m->status == 0) {
         give(m, &held);
         t.end = grow_forward(m, &t, m->new_size);
         give(m, &t);
     }
-    return m->payload->status;
+    return m->status;
 }
 
 int ota_match(const struct ota_sorter *sorter, const uint8_t *old_data, uint64_t old_size, const uint8_t *new_data,
-              uint64_t new_size, struct ota_payload *p)
+              uint64_t new_size, const struct ota_sink *sink)
 {
-    struct matcher m = {.old_data = old_data, .new_data = new_data, .old_size = old_size, .payload = p};
+    struct matcher m = {.old_data = old_data, .new_data = new_data, .old_size = old_size, .sink = sink};
     uint64_t shorter = min_u64(old_size, new_size);
     uint64_t head = ota_common_prefix(old_data, new_data, shorter);
     uint64_t tail = ota_common_suffix(old_data + old_size, new_data + new_size, shorter - head);
@@ -378,8 +379,10 @@ int ota_match(const struct ota_sorter *sorter, const uint8_t *old_data, uint64_t
     }
     if (status == 0)
         status = scan(&m, first);
-    if (status == 0)
+    if (status == 0) {
         give(&m, &last);
+        status = m.status;
+    }
     ota_suffix_free(&m.suffix);
     return status;
 }
