@@ -2,20 +2,21 @@
 
     python kill_loop.py PACKAGE OLD NEW WORK FIRST_SEED SEEDS PROGRAM     PROGRAM: otastream or otaunpack
 
-A process of its own, with everything loaded and one thread: each try is a fork that runs the command line, so that the
-moments fall on the update and not on the start of the interpreter.
+A moment is a number of system calls, counted with ptrace, not a time: a seed kills at the same place of an update on a
+slow, a fast and a busy machine. A process of its own, with everything loaded and one thread: each try is a fork that
+runs the command line, so that the moments fall on the update and not on the start of the interpreter.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import random
 import shutil
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,45 +25,65 @@ from bench.measure import differences
 from e2e_support import applier_named, apply_args, board
 from otastream.cli.main import run
 
+# linux/ptrace.h
+TRACEME, SYSCALL, SETOPTIONS = 0, 24, 0x4200
+O_TRACESYSGOOD, O_EXITKILL = 1, 1 << 20
+SYSCALL_STOP = signal.SIGTRAP | 0x80
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.ptrace.restype = ctypes.c_long
+_libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+
+
+def ptrace(request: int, pid: int, data: int = 0) -> None:
+    if _libc.ptrace(request, pid, None, data) == -1:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), "ptrace")
+
 
 def child(package: Path, root: Path, program: str) -> NoReturn:
-    """Apply in a session of its own, silently; never returns."""
+    """Apply in a session of its own, silently, once the parent has attached; never returns."""
     os.setsid()
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
+    argv = [str(word) for word in applier_named(program).argv(package, root)]
+    ptrace(TRACEME, 0)
+    os.kill(os.getpid(), signal.SIGSTOP)
     if program != "otastream":
-        argv = applier_named(program).argv(package, root)
-        os.execv(argv[0], [str(word) for word in argv])
+        os.execv(argv[0], argv)
     os._exit(run([str(a) for a in apply_args(package, root)]))
 
 
-def attempt(package: Path, root: Path, after: float | None, program: str) -> int:
-    """Fork, kill the whole session after so many seconds (None: let it end). The exit code, or minus the signal."""
+def attempt(package: Path, root: Path, at: int | None, program: str) -> tuple[int, int]:
+    """Fork; kill the whole session at the n-th stop of its system calls, counted from 0 (None: let it end).
+
+    Entry and exit of a call are a stop each, so that half of the kills come before a call does its work and half after
+    it. Returns the exit code, or minus the signal, and the number of stops.
+    """
     pid = os.fork()
     if pid == 0:
         child(package, root, program)
-    if after is not None:
-        time.sleep(after)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    stops = 0
     status = os.waitpid(pid, 0)[1]
-    if after is not None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)  # a script that was running when the power went
-    return os.waitstatus_to_exitcode(status)
+    ptrace(SETOPTIONS, pid, O_TRACESYSGOOD | O_EXITKILL)
+    while os.WIFSTOPPED(status):
+        stop = os.WSTOPSIG(status)
+        stops += stop == SYSCALL_STOP
+        if stops - 1 == at:
+            os.kill(pid, signal.SIGKILL)
+        else:
+            ptrace(SYSCALL, pid, 0 if stop in (SYSCALL_STOP, signal.SIGTRAP, signal.SIGSTOP) else stop)
+        status = os.waitpid(pid, 0)[1]
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)  # a script that was running when the power went
+    return os.waitstatus_to_exitcode(status), stops
 
 
 def main(package: Path, old: Path, new: Path, work: Path, first: int, seeds: int, program: str) -> dict[str, object]:
-    applier_named(program)  # built before the clock runs
-    durations = []
-    for number in range(3):
-        root = board(work / f"clean{number}", old)
-        start = time.monotonic()
-        code = attempt(package, root, None, program)
-        durations.append(time.monotonic() - start)
-        assert code == 0, f"a clean run ends with {code}"
-    longest = sorted(durations)[1] * 1.05
+    applier = applier_named(program)  # built before anything is forked
+    code, stops = attempt(package, board(work / "clean", old), None, program)
+    assert code == 0, f"a clean run ends with {code}"
     killed = between = 0
     wrong = []
     for seed in range(first, first + seeds):
@@ -70,17 +91,17 @@ def main(package: Path, old: Path, new: Path, work: Path, first: int, seeds: int
         folder = work / f"seed{seed}"
         root = board(folder, old)
         for _ in range(rng.choice((1, 1, 1, 2, 3))):  # some boards lose power more than once
-            killed += attempt(package, root, rng.uniform(0, longest), program) == -signal.SIGKILL
+            killed += attempt(package, root, rng.randrange(stops), program)[0] == -signal.SIGKILL
         config = root / "config"
         between += bool(differences(old, config)) and bool(differences(new, config))
-        code = attempt(package, root, None, program)
+        code = applier.code(package, root)
         left = differences(new, config)
         if code != 0 or left:
             wrong.append(f"seed {seed}: exit {code}, {left[:3]}")
         if (root / "etc/keep").read_bytes() != b"not part of the update":
             wrong.append(f"seed {seed}: a file outside was changed")
         shutil.rmtree(folder)
-    return {"seconds": longest, "killed": killed, "between": between, "wrong": wrong}
+    return {"stops": stops, "killed": killed, "between": between, "wrong": wrong}
 
 
 if __name__ == "__main__":

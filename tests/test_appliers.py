@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from e2e_support import Applier, applier_named, state, write
 from golden import builder as b
 from otastream.errors import Code
 from test_keys import public_pem
+from waiting import until_there
 
 TEXT = b"hello, board\n"
 OLD = b"the old content\n"
@@ -305,19 +305,12 @@ def _slow(root: Path, folder: Path) -> Path:
     return package
 
 
-def _wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 60
-    while not path.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 @pytest.mark.parametrize("second", ["otastream", "otaunpack"])
 def test_two_at_once_are_refused(applier: Applier, second: str, root: Path, tmp_path: Path) -> None:
     """The lock is one for both programs."""
     package = _slow(root, tmp_path)
     with subprocess.Popen(applier.argv(package, root), stderr=subprocess.DEVNULL) as running:
-        _wait_for(root / "started")
+        until_there(root / "started")
         code = applier_named(second).code(package, root)
         (root / "go").touch()
     assert code == Code.LOCKED
@@ -329,9 +322,8 @@ def test_two_at_once_are_refused(applier: Applier, second: str, root: Path, tmp_
 def test_sigterm_stops_where_nothing_is_half_written(applier: Applier, root: Path, tmp_path: Path) -> None:
     package = _slow(root, tmp_path)
     with subprocess.Popen(applier.argv(package, root), stderr=subprocess.DEVNULL, start_new_session=True) as running:
-        _wait_for(root / "started")
+        until_there(root / "started")
         running.send_signal(signal.SIGTERM)
-        time.sleep(0.1)
         (root / "go").touch()
     assert running.returncode == Code.CANCELLED
     assert sorted(tree(root)) == ["go", "log", "started", "waited"]  # the script was not interrupted, a was not made

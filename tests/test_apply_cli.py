@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from otastream import apply as apply_module
 from otastream.cli import _output, main
 from otastream.cli._progress import MODES, passing, reporter
 from otastream.errors import Code, error
+from waiting import PATIENCE, stop, until_handled, until_there
 
 TEXT = b"hello, board\n"
 SCRIPT = b'echo "$OTA_STATUS" >> "$OTA_ROOT/log"\n'
@@ -71,7 +71,7 @@ def arguments(package: Path | str, board: Path) -> list[str]:
 
 def process(*args: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "otastream", *args]
-    return subprocess.run(command, capture_output=True, check=False, timeout=60, **options)
+    return subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE, **options)
 
 
 # ---- apply ----------------------------------------------------------------------------------------------------------
@@ -115,25 +115,24 @@ def _started(package: Path, board: Path, **options: Any) -> subprocess.Popen[byt
     return subprocess.Popen(command, stderr=subprocess.PIPE, **options)
 
 
-def _wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 30
-    while not path.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_during_the_update_stops_between_records(number: signal.Signals, tmp_path: Path, board: Path) -> None:
     path = tmp_path / "slow.ota"
-    slow = b'touch "$OTA_ROOT/started"; sleep 1; touch "$OTA_ROOT/slept"\n'
+    slow = b'touch "$OTA_ROOT/started"; until test -e "$OTA_ROOT/go"; do sleep 0.05; done; touch "$OTA_ROOT/waited"\n'
     records = [absent(b"a"), script(2), script(0, slow), file(b"a")]
     path.write_bytes(b.Package(b.stream(*records)).build())
     running = _started(path, board, start_new_session=True)
-    _wait_for(board / "started")
+    until_there(board / "started")
     running.send_signal(number)
-    _, errors = running.communicate(timeout=30)
+    (board / "go").touch()
+    _, errors = running.communicate(timeout=PATIENCE)
     assert running.returncode == Code.CANCELLED, errors
-    assert sorted(os.listdir(board)) == ["log", "slept", "started"]  # the script was not interrupted, a was not made
+    assert sorted(os.listdir(board)) == [
+        "go",
+        "log",
+        "started",
+        "waited",
+    ]  # the script was not interrupted, a was not made
     assert (board / "log").read_text() == "-1\n"
 
 
@@ -142,22 +141,18 @@ def test_a_signal_before_the_update_stops_at_once(board: Path) -> None:
     assert running.stdin is not None
     running.stdin.write(b.Package(b.stream(script(2), file(b"a"))).build()[:50])
     running.stdin.flush()
-    time.sleep(0.5)
-    deadline = time.monotonic() + 30
-    while running.poll() is None and time.monotonic() < deadline:  # it may not have come to its handler yet
-        running.send_signal(signal.SIGTERM)
-        time.sleep(0.2)
-    _, errors = running.communicate(timeout=30)
-    assert running.returncode in (Code.CANCELLED, -signal.SIGTERM), errors
+    ended = stop(running, signal.SIGTERM)
+    _, errors = running.communicate()
+    assert ended in (Code.CANCELLED, -signal.SIGTERM), errors  # the last signal may come when it no longer listens
     assert os.listdir(board) == []
 
 
 def test_a_signal_that_is_ignored_stays_ignored(package: Path, board: Path) -> None:
     command = f"trap '' HUP; exec {sys.executable} -m otastream {' '.join(arguments('-', board))}"
     running = subprocess.Popen(["sh", "-c", command], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
-    time.sleep(0.7)
+    until_handled(running.pid, signal.SIGTERM)
     running.send_signal(signal.SIGHUP)
-    _, errors = running.communicate(package.read_bytes(), timeout=30)
+    _, errors = running.communicate(package.read_bytes(), timeout=PATIENCE)
     assert running.returncode == 0, errors
 
 
@@ -324,14 +319,14 @@ def test_output_that_nobody_reads(tmp_path: Path) -> None:
     path = tmp_path / "p.ota"
     path.write_bytes(b.Package(b.stream(*(file(b"f%d" % number) for number in range(5000)))).build())
     command = f"{sys.executable} -m otastream inspect {path} --json | head -n 1 > /dev/null; echo ${{PIPESTATUS[0]}}"
-    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, timeout=60)
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, timeout=PATIENCE)
     assert result.stdout.strip() == str(int(Code.OUTPUT))
     assert result.stderr == ""
 
 
 def test_applying_does_not_load_the_packer() -> None:
     code = "import sys, otastream.cli.main as m; m.run(['apply', '--help']); print(sorted(sys.modules))"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE)
     loaded = set(result.stdout.splitlines()[-1].strip("[]").replace("'", "").split(", "))
     assert "otastream.apply" in loaded
     assert not loaded & {"otastream.pack", "otastream.config", "otastream.cli.pack", "numpy", "msgspec", "rich"}

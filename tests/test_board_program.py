@@ -15,7 +15,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,19 +28,19 @@ from e2e_support import board, edited, make_pair, pack, state, succeed, write
 from golden import builder as b
 from otastream import __version__
 from otastream.errors import Code
+from waiting import PATIENCE, stop, until
 
 TREE = Path(__file__).parent.parent
 GOLDEN = Path(__file__).parent / "golden"
 INDEX: dict[str, dict[str, Any]] = json.loads((GOLDEN / "index.json").read_text())
 Done = subprocess.CompletedProcess[str]
 BUDGET: dict[str, dict[str, int]] = json.loads((TREE / "csrc/board/budget.json").read_text())
-_BUILD_SECONDS = 300
 
 
 def _build(*args: str) -> Path:
     """Where the program is, built when it is not up to date; several test processes may ask at once."""
     build = [sys.executable, str(TREE / "scripts/boardbuild.py"), *args]
-    made = subprocess.run(build, capture_output=True, text=True, check=False, timeout=_BUILD_SECONDS)
+    made = subprocess.run(build, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert made.returncode == 0, made.stdout + made.stderr
     return TREE / "build/board" / (args[0] if args[0] in BUDGET["program_bytes"] else "san") / "otaunpack"
 
@@ -188,14 +187,12 @@ def test_two_at_once_are_refused(updated: tuple[Board, Path, Path]) -> None:
     assert waiting.stdin is not None
     waiting.stdin.write(package.read_bytes()[:-1])
     waiting.stdin.flush()
-    deadline = time.monotonic() + 20
     held = f":{run.root.stat().st_ino} "
-    while held not in Path("/proc/locks").read_text():
-        assert time.monotonic() < deadline
+    until(lambda: held in Path("/proc/locks").read_text())
     assert code(run.run(package, "-n")) == "LOCKED"
     waiting.stdin.write(package.read_bytes()[-1:])
     waiting.stdin.close()
-    assert waiting.wait(timeout=60) == 0
+    assert waiting.wait(timeout=PATIENCE) == 0
     assert waiting.stderr is not None
     waiting.stderr.close()
 
@@ -329,9 +326,7 @@ def test_too_little_memory_is_refused_before_anything(plain: Board) -> None:
 def test_a_signal_before_the_first_write_stops(plain: Board) -> None:
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         waiting = subprocess.Popen(plain.args("-"), stdin=subprocess.PIPE, stderr=subprocess.PIPE)
-        time.sleep(0.3)
-        waiting.send_signal(number)
-        assert waiting.wait(timeout=20) == Code.CANCELLED
+        assert stop(waiting, number) == Code.CANCELLED
         waiting.communicate()
 
 

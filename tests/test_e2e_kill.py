@@ -1,6 +1,6 @@
 """Power cuts, as near as a process comes to one: SIGKILL at random moments; running it again ends in new.
 
-OTASTREAM_KILL_SEEDS asks for more than the 200 moments of a normal run.
+OTASTREAM_KILL_SEEDS asks for more than the 120 moments of a normal run.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bench.measure import differences
 from e2e_support import OTASTREAM, Applier, apply_args, board, make_pair, succeed, write
 from otastream.errors import Code
 
-SEEDS = int(os.environ.get("OTASTREAM_KILL_SEEDS", "200"))
+SEEDS = int(os.environ.get("OTASTREAM_KILL_SEEDS", "120"))
 SHARDS = 4
 RELEASE = """
 name = "camera"

@@ -20,6 +20,7 @@ from otastream.cli import main, otaunpack
 from otastream.errors import Code
 from otastream.model import EngineId
 from reference import Board, Item, load
+from waiting import PATIENCE
 
 CONFIG = """\
 IMAGE_LIST = cis ipl ipl_cust uboot kernel rootfs misc miservice customer
@@ -244,7 +245,7 @@ def talk(command: list[str], answers: list[tuple[str, str]]) -> tuple[int, str]:
     parent, child = pty.openpty()
     process = subprocess.Popen(command, stdin=child, stdout=child, stderr=child, env=environment(), close_fds=True)
     os.close(child)
-    seen, left, end = "", list(answers), time.monotonic() + 60
+    seen, left, end = "", list(answers), time.monotonic() + PATIENCE
     asked = 0
     try:
         while time.monotonic() < end:
@@ -258,7 +259,7 @@ def talk(command: list[str], answers: list[tuple[str, str]]) -> tuple[int, str]:
             while left and (at := seen.find(left[0][0], asked)) >= 0:
                 asked = at + len(left[0][0])
                 os.write(parent, left.pop(0)[1].encode() + b"\n")
-        return process.wait(timeout=60), seen
+        return process.wait(timeout=PATIENCE), seen
     finally:
         os.close(parent)
         if process.poll() is None:
