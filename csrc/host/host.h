@@ -53,6 +53,15 @@ void ota_suffix_free(struct ota_suffix *s);
  * s->status says why nothing could be found: -OTA_E_RAM, -OTA_E_USAGE, -OTA_E_INTERNAL as ota_diff_bsdiff has them. */
 uint64_t ota_suffix_longest(struct ota_suffix *s, const uint8_t *key, uint64_t len, uint64_t near, uint64_t *pos);
 
+/* ---- sort.c: the suffix array of a short text ------------------------------------------------------------------- */
+
+/* Longer texts are for the library: measured on kernel modules, where it is the better one. */
+#define OTA_SORT_SMALL 16384u
+
+/* Fill sa[size] with the start positions of the suffixes of text in lexical order. Needs 9 bytes of memory for each
+ * byte of text meanwhile. 0 or -OTA_E_RAM. */
+int ota_sort_small(const uint8_t *text, uint32_t size, int32_t *sa);
+
 /* ---- settled.c: what stays as it is ----------------------------------------------------------------------------- */
 
 #define OTA_SETTLED_BLOCK 32u

@@ -50,9 +50,12 @@ static uint64_t entry(const struct ota_suffix *s, uint64_t index)
 
 static uint32_t gram_bit(const uint8_t *p, unsigned gram_log)
 {
-    uint64_t gram = 0;
+    uint32_t front; /* the order of bytes in memory changes the hash only */
+    uint64_t gram;
 
-    memcpy(&gram, p, OTA_MATCH_MIN); /* the order of bytes in memory changes the hash only */
+    /* not one memcpy of 5 bytes: a number that is read back from two writes stalls the processor each time */
+    memcpy(&front, p, sizeof front);
+    gram = front | (uint64_t)p[sizeof front] << 32;
     return (uint32_t)((gram * GRAM_FACTOR) >> (64 - gram_log));
 }
 
@@ -126,7 +129,10 @@ static int sort(struct ota_suffix *s)
         s->sa32 = malloc((size_t)s->size * sizeof *s->sa32);
         if (s->sa32 == NULL)
             return -OTA_E_RAM;
-        failed = s->sorter->sort32(s->text, s->sa32, (int32_t)s->size);
+        if (s->size <= OTA_SORT_SMALL)
+            failed = ota_sort_small(s->text, (uint32_t)s->size, s->sa32) == 0 ? 0 : -2;
+        else
+            failed = s->sorter->sort32(s->text, s->sa32, (int32_t)s->size);
         if (failed == 0)
             return fill_buckets(s);
     } else {

@@ -197,15 +197,46 @@ static void test_longest(void)
     ota_suffix_free(&s);
 }
 
+/* The sorter for short texts against the plain one: repeats of every kind, and each length from none on. */
+static void test_sort_small(void)
+{
+    static const uint32_t sizes[] = {1000, 5000, OTA_SORT_SMALL};
+    int32_t *want = malloc(OTA_SORT_SMALL * sizeof *want), *got = malloc(OTA_SORT_SMALL * sizeof *got);
+
+    check_case = "short text";
+    for (uint32_t round = 0; round < 400; round++) {
+        uint32_t size = round < 390 ? round % 200 : sizes[round % 3], letters = 1 + round % 5;
+        uint8_t *text = malloc(size + (size == 0));
+
+        fill(text, size, letters);
+        if (round % 7 == 0) /* a text of one word again and again */
+            for (uint32_t i = 1 + round % 11; i < size; i++)
+                text[i] = text[i - 1 - round % 11];
+        if (letters > 1 || size < 1000)
+            sort32(text, want, (int32_t)size);
+        else /* all letters equal: the shorter suffix comes first */
+            for (uint32_t i = 0; i < size; i++)
+                want[i] = (int32_t)(size - 1 - i);
+        CHECK_INT(ota_sort_small(text, size, got), 0);
+        CHECK(memcmp(got, want, size * sizeof *got) == 0);
+        free(text);
+    }
+    free(want);
+    free(got);
+}
+
 static void test_failures(void)
 {
     struct ota_sorter no_memory = {sort_without_memory, NULL}, broken = {sort_broken, NULL}, none = {NULL, NULL};
     struct ota_diff_stats stats;
-    const uint8_t old[] = "old content", want[] = "another old content!";
+    static uint8_t old[OTA_SORT_SMALL + 400];
+    const uint8_t want[] = "another old content!";
     const struct ota_sorter *sorters[] = {&no_memory, &broken, &none};
     const int statuses[] = {-OTA_E_RAM, -OTA_E_INTERNAL, -OTA_E_USAGE};
 
     check_case = "failures";
+    fill(old, sizeof old, 251);
+    memcpy(old, "old content", 11);
     for (int i = 0; i < 3; i++)
         CHECK_INT(ota_diff_bsdiff(sorters[i], old, sizeof old, want, sizeof want, -1, &stats), statuses[i]);
     CHECK_INT(ota_diff_bsdiff(&none, old, sizeof old, old, sizeof old, -1, &stats), -OTA_E_OUTPUT);
@@ -226,6 +257,7 @@ int main(void)
     check_case = "wide suffix array";
     test_pairs(&wide, fd, 1000);
     test_longest();
+    test_sort_small();
     test_failures();
     close(fd);
     return check_done();
