@@ -4,6 +4,15 @@
 
 #include "otastream_host.h"
 
+/* ---- compare.c -------------------------------------------------------------------------------------------------- */
+
+/* Bytes at the front of a and b that are equal, at most len. */
+uint64_t ota_common_prefix(const uint8_t *a, const uint8_t *b, uint64_t len);
+/* The same from the end: a and b point behind their last byte. */
+uint64_t ota_common_suffix(const uint8_t *a, const uint8_t *b, uint64_t len);
+/* How many of the len bytes at a equal those at the same place of b. */
+uint64_t ota_count_equal(const uint8_t *a, const uint8_t *b, uint64_t len);
+
 /* ---- suffix.c: where in old does a piece of new occur ----------------------------------------------------------- */
 
 /* new[new_pos .. new_pos + len) is made from old[old_pos ..); what no piece covers is literal. */
@@ -72,11 +81,6 @@ int ota_find_settled(const uint8_t *old_data, uint64_t old_size, const uint8_t *
                      uint8_t *settled, struct ota_known *known);
 /* The piece that covers new_pos, or NULL. */
 const struct ota_piece *ota_known_at(const struct ota_known *known, uint64_t new_pos);
-
-/* Bytes at the front of a and b that are equal, at most len. */
-uint64_t ota_common_prefix(const uint8_t *a, const uint8_t *b, uint64_t len);
-/* The same from the end: a and b point behind their last byte. */
-uint64_t ota_common_suffix(const uint8_t *a, const uint8_t *b, uint64_t len);
 
 /* ---- payload.c: pieces to bytes --------------------------------------------------------------------------------- */
 

@@ -71,14 +71,10 @@ static uint64_t old_at(const struct track *t, uint64_t new_pos)
 static uint64_t agreeing(const struct matcher *m, const struct track *t, uint64_t from, uint64_t to)
 {
     uint64_t old_pos = old_at(t, from);
-    uint64_t count = 0, n;
 
     if (old_pos >= m->old_size)
         return 0;
-    n = min_u64(to - from, m->old_size - old_pos);
-    for (uint64_t i = 0; i < n; i++)
-        count += m->new_data[from + i] == m->old_data[old_pos + i];
-    return count;
+    return ota_count_equal(m->new_data + from, m->old_data + old_pos, min_u64(to - from, m->old_size - old_pos));
 }
 
 /* Length of the exact agreement of new[new_pos ..) with old[old_pos ..). */

@@ -14,19 +14,35 @@
 
 #define EMPTY (-1)
 
+enum { LARGER, SMALLER, LEFTMOST }; /* what a suffix is: L, S, or the S that is LMS */
+
 /* A string of numbers below `letters`; the last one is 0 and the only 0. */
 struct level {
     const int32_t *s;
     int32_t n;
     int32_t letters;
-    uint8_t *smaller; /* [n] 1: S, 0: L */
-    int32_t *count;   /* [letters] how often a letter occurs */
-    int32_t *at;      /* [letters] where the next suffix goes in the bucket of a letter */
+    uint8_t *type; /* [n] */
+    int32_t *lms;  /* [n / 2] LMS positions, the last one first */
+    int32_t lms_count;
+    int32_t *count; /* [letters] how often a letter occurs */
+    int32_t *at;    /* [letters] where the next suffix goes in the bucket of a letter */
 };
 
-static int is_lms(const struct level *v, int32_t i)
+static void classify(struct level *v)
 {
-    return i > 0 && v->smaller[i] && !v->smaller[i - 1];
+    v->lms_count = 0;
+    v->type[v->n - 1] = SMALLER;
+    v->count[v->s[v->n - 1]]++;
+    for (int32_t i = v->n - 1; i-- > 0;) {
+        int smaller = v->s[i] < v->s[i + 1] || (v->s[i] == v->s[i + 1] && v->type[i + 1] != LARGER);
+
+        v->type[i] = smaller ? SMALLER : LARGER;
+        v->count[v->s[i]]++;
+        if (!smaller && v->type[i + 1] == SMALLER) {
+            v->type[i + 1] = LEFTMOST;
+            v->lms[v->lms_count++] = i + 1;
+        }
+    }
 }
 
 static void to_starts(const struct level *v)
@@ -56,14 +72,14 @@ static void induce(const struct level *v, int32_t *sa)
     for (int32_t i = 0; i < v->n; i++) {
         int32_t j = sa[i] - 1;
 
-        if (j >= 0 && !v->smaller[j])
+        if (j >= 0 && v->type[j] == LARGER)
             sa[v->at[v->s[j]]++] = j;
     }
     to_ends(v);
     for (int32_t i = v->n; i-- > 0;) {
         int32_t j = sa[i] - 1;
 
-        if (j >= 0 && v->smaller[j])
+        if (j >= 0 && v->type[j] != LARGER)
             sa[--v->at[v->s[j]]] = j;
     }
 }
@@ -78,27 +94,26 @@ static void clear(int32_t *sa, int32_t from, int32_t to)
 static int same_lms(const struct level *v, int32_t a, int32_t b)
 {
     for (int32_t d = 0;; d++) {
-        if (v->s[a + d] != v->s[b + d] || v->smaller[a + d] != v->smaller[b + d])
+        if (v->s[a + d] != v->s[b + d] || v->type[a + d] != v->type[b + d])
             return 0;
-        if (d > 0 && (is_lms(v, a + d) || is_lms(v, b + d)))
-            return is_lms(v, a + d) && is_lms(v, b + d);
+        if (d > 0 && v->type[a + d] == LEFTMOST)
+            return 1;
     }
 }
 
-/* Sort the LMS strings and number them. Afterwards sa[n - count .. n) holds their numbers in the order of the text.
+/* Sort the LMS strings and number them. Afterwards sa[n - lms_count .. n) holds their numbers in the order of the text.
  * Returns how many numbers there are. */
-static int32_t name_lms(const struct level *v, int32_t *sa, int32_t *lms_count)
+static int32_t name_lms(const struct level *v, int32_t *sa)
 {
     int32_t count = 0, names = 0, last = EMPTY, to = v->n;
 
     clear(sa, 0, v->n);
     to_ends(v);
-    for (int32_t i = 1; i < v->n; i++)
-        if (is_lms(v, i))
-            sa[--v->at[v->s[i]]] = i;
+    for (int32_t i = 0; i < v->lms_count; i++)
+        sa[--v->at[v->s[v->lms[i]]]] = v->lms[i];
     induce(v, sa);
     for (int32_t i = 0; i < v->n; i++)
-        if (is_lms(v, sa[i]))
+        if (v->type[sa[i]] == LEFTMOST)
             sa[count++] = sa[i];
     clear(sa, count, v->n);
     for (int32_t i = 0; i < count; i++) { /* two LMS positions are at least 2 apart: half of them has room */
@@ -110,23 +125,17 @@ static int32_t name_lms(const struct level *v, int32_t *sa, int32_t *lms_count)
     for (int32_t i = v->n; i-- > count;)
         if (sa[i] != EMPTY)
             sa[--to] = sa[i];
-    *lms_count = count;
     return names;
 }
 
-/* sa[0 .. count) is the order of the LMS suffixes by number: make it the order of all suffixes. */
-static void place_all(const struct level *v, int32_t *sa, int32_t count)
+/* sa[0 .. lms_count) is the order of the LMS suffixes by number: make it the order of all suffixes. */
+static void place_all(const struct level *v, int32_t *sa)
 {
-    int32_t *positions = sa + v->n - count;
-
-    for (int32_t i = 1, j = 0; i < v->n; i++)
-        if (is_lms(v, i))
-            positions[j++] = i;
-    for (int32_t i = 0; i < count; i++)
-        sa[i] = positions[sa[i]];
-    clear(sa, count, v->n);
+    for (int32_t i = 0; i < v->lms_count; i++)
+        sa[i] = v->lms[v->lms_count - 1 - sa[i]];
+    clear(sa, v->lms_count, v->n);
     to_ends(v);
-    for (int32_t i = count; i-- > 0;) {
+    for (int32_t i = v->lms_count; i-- > 0;) {
         int32_t j = sa[i];
 
         sa[i] = EMPTY;
@@ -138,30 +147,35 @@ static void place_all(const struct level *v, int32_t *sa, int32_t count)
 /* One level; the string of LMS numbers is at most half as long, so this goes log2(n) deep. 0 or -OTA_E_RAM. */
 static int sort_level(const int32_t *s, int32_t *sa, int32_t n, int32_t letters)
 {
-    struct level v = {s, n, letters, malloc((size_t)n), NULL, malloc((size_t)letters * sizeof(int32_t))};
-    int32_t count = 0, names;
+    size_t buckets = (size_t)letters * sizeof(int32_t);
+    struct level v = {s,
+                      n,
+                      letters,
+                      malloc((size_t)n),
+                      malloc(((size_t)n / 2 + 1) * sizeof(int32_t)),
+                      0,
+                      calloc(1, buckets),
+                      malloc(buckets)};
     int status = 0;
 
-    v.count = calloc((size_t)letters, sizeof(int32_t));
-    if (v.smaller == NULL || v.count == NULL || v.at == NULL) {
+    if (v.type == NULL || v.lms == NULL || v.count == NULL || v.at == NULL) {
         status = -OTA_E_RAM;
     } else {
-        v.smaller[n - 1] = 1;
-        v.count[s[n - 1]]++;
-        for (int32_t i = n - 1; i-- > 0;) {
-            v.smaller[i] = s[i] < s[i + 1] || (s[i] == s[i + 1] && v.smaller[i + 1]);
-            v.count[s[i]]++;
-        }
-        names = name_lms(&v, sa, &count);
-        if (names < count)
-            status = sort_level(sa + n - count, sa, count, names);
+        int32_t names, *numbers;
+
+        classify(&v);
+        names = name_lms(&v, sa);
+        numbers = sa + n - v.lms_count;
+        if (names < v.lms_count)
+            status = sort_level(numbers, sa, v.lms_count, names);
         else
-            for (int32_t i = 0; i < count; i++)
-                sa[sa[n - count + i]] = i;
+            for (int32_t i = 0; i < v.lms_count; i++)
+                sa[numbers[i]] = i;
         if (status == 0)
-            place_all(&v, sa, count);
+            place_all(&v, sa);
     }
-    free(v.smaller);
+    free(v.type);
+    free(v.lms);
     free(v.count);
     free(v.at);
     return status;
@@ -170,9 +184,12 @@ static int sort_level(const int32_t *s, int32_t *sa, int32_t n, int32_t letters)
 int ota_sort_small(const uint8_t *text, uint32_t size, int32_t *sa)
 {
     int32_t n = (int32_t)size + 1;
-    int32_t *work = malloc(2 * (size_t)n * sizeof *work); /* the text as numbers, its end as 0; its suffix array */
+    int32_t *work; /* the text as numbers, its end as 0; its suffix array */
     int status;
 
+    if (size == 0)
+        return 0;
+    work = malloc(2 * (size_t)n * sizeof *work);
     if (work == NULL)
         return -OTA_E_RAM;
     for (uint32_t i = 0; i < size; i++)

@@ -17,30 +17,6 @@
 /* Neighbours in the array that are tried for a match as long as the best but nearer. */
 #define NEIGHBOURS 8u
 
-uint64_t ota_common_prefix(const uint8_t *a, const uint8_t *b, uint64_t len)
-{
-    uint64_t i = 0;
-
-    for (; len - i >= 8; i += 8)
-        if (memcmp(a + i, b + i, 8) != 0)
-            break;
-    while (i < len && a[i] == b[i])
-        i++;
-    return i;
-}
-
-uint64_t ota_common_suffix(const uint8_t *a, const uint8_t *b, uint64_t len)
-{
-    uint64_t i = 0;
-
-    for (; len - i >= 8; i += 8)
-        if (memcmp(a - i - 8, b - i - 8, 8) != 0)
-            break;
-    while (i < len && a[-1 - (int64_t)i] == b[-1 - (int64_t)i])
-        i++;
-    return i;
-}
-
 static uint64_t entry(const struct ota_suffix *s, uint64_t index)
 {
     return s->sa32 != NULL ? (uint64_t)s->sa32[index] : (uint64_t)s->sa64[index];
