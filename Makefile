@@ -138,8 +138,8 @@ docs: build ## write the generated pages (docs/errors.md)
 # ---- numbers -----------------------------------------------------------------------------------------------------
 
 .PHONY: corpus
-corpus: $(VENV)/.ready ## fetch the real old/new pairs into .cache/corpus
-	$(PY) -m scripts.corpus all
+corpus: $(VENV)/.ready ## fetch the folder pairs into .cache/corpus; scripts.corpus all for the files, too
+	$(PY) -m scripts.corpus folders
 
 .PHONY: demo
 demo: build ## a real ARM pair: pack, inspect, apply, compare, sizes against the peers found here
@@ -151,8 +151,25 @@ bench: build ## micro benchmarks, then the table of large folder diffs against e
 	$(PY) -m bench.folder --markdown docs/benchmarks.md --json build/benchmarks.json
 
 .PHONY: bench-quick
-bench-quick: build ## the folder table on the small pair only
-	$(PY) -m bench.folder --pair numpy
+bench-quick: build bench-tools ## within five minutes: one small folder, three small files, against every peer
+	$(PY) -m bench.folder --pair numpy --rows otastream
+	$(PY) -m bench.pairs --quick
+
+.PHONY: bench-full
+bench-full: build bench-tools ## everything: folders and files against every peer, docs/benchmarks*.md and the plot
+	$(MAKE) bench
+	$(PY) -m bench.pairs --markdown docs/benchmarks-files.md --plot docs/frontier --json build/pairs.json
+
+# What the tables of files need beside the project itself: the board program for this machine, peers, matplotlib.
+.PHONY: bench-tools
+bench-tools: $(VENV)/.bench
+	$(PYTHON) scripts/boardbuild.py amd64
+	@command -v valgrind >/dev/null || scripts/apt.sh peers
+	@scripts/hdiffz.sh
+
+$(VENV)/.bench: $(VENV)/.ready
+	$(PY) -m pip install -q --disable-pip-version-check --no-build-isolation -e '.[peers]'
+	@touch $@
 
 # ---- release -----------------------------------------------------------------------------------------------------
 

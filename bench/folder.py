@@ -23,7 +23,7 @@ from pathlib import Path
 
 from bench.measure import differences, launcher, total_size
 from bench.tools import ALL, BASELINE, Tool, size_of
-from scripts.corpus import PAIRS, CorpusError, Pair, fetch
+from scripts.corpus import FOLDERS, CorpusError, Pair, fetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ class Row:
     note: str
     size: int = 0
     pack_seconds: float = 0.0
+    pack_cpu: float = 0.0
     pack_rss: int = 0
     apply_seconds: float = 0.0
     apply_rss: int = 0
@@ -57,7 +58,7 @@ def run_row(tool: Tool, pair: Pair, work: Path) -> Row:
         return Row(tool.name, tool.note, failed=str(problem))
     if wrong:
         return Row(tool.name, tool.note, failed=f"result differs from new: {wrong[0]} and {len(wrong) - 1} more")
-    return Row(tool.name, tool.note, size_of(out), packed.seconds, packed.rss, applied.seconds, applied.rss)
+    return Row(tool.name, tool.note, size_of(out), packed.seconds, packed.cpu, packed.rss, applied.seconds, applied.rss)
 
 
 def run_pair(pair: Pair, tools: Sequence[Tool]) -> Iterator[Row]:
@@ -76,17 +77,17 @@ def table(rows: Sequence[Row], baseline: str) -> str:
     """A Markdown table; ratios are against the row named `baseline` (lower is better)."""
     base = next((r for r in rows if r.tool == baseline and r.failed is None), None)
     lines = [
-        "| tool | bytes | ratio | pack s | ratio | pack MiB | apply s | apply MiB | how |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+        "| tool | bytes | ratio | pack s | ratio | pack CPU s | pack MiB | apply s | apply MiB | how |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
     ]
     for r in rows:
         if r.failed is not None:
-            lines.append(f"| {r.tool} | - | - | - | - | - | - | - | not run: {' '.join(r.failed.split())} |")
+            lines.append(f"| {r.tool} | - | - | - | - | - | - | - | - | not run: {' '.join(r.failed.split())} |")
             continue
         size, seconds = (ratio(r.size, base.size), ratio(r.pack_seconds, base.pack_seconds)) if base else ("-", "-")
         lines.append(
-            f"| {r.tool} | {r.size:,} | {size} | {r.pack_seconds:.1f} | {seconds} | {r.pack_rss / 2**20:.0f} "
-            f"| {r.apply_seconds:.1f} | {r.apply_rss / 2**20:.0f} | {r.note} |"
+            f"| {r.tool} | {r.size:,} | {size} | {r.pack_seconds:.1f} | {seconds} | {r.pack_cpu:.1f} "
+            f"| {r.pack_rss / 2**20:.0f} | {r.apply_seconds:.1f} | {r.apply_rss / 2**20:.0f} | {r.note} |"
         )
     return "\n".join(lines)
 
@@ -116,7 +117,7 @@ def machine() -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pair", action="append", choices=list(PAIRS), help="only this pair (may be repeated)")
+    parser.add_argument("--pair", action="append", choices=list(FOLDERS), help="only this pair (may be repeated)")
     parser.add_argument("--rows", default="", help="only rows whose name contains this; the baseline always runs")
     parser.add_argument("--baseline", default=BASELINE, choices=[t.name for t in ALL])
     parser.add_argument("--markdown", type=Path, help="write the page here as well")
@@ -127,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     page = [INTRO.format(machine=machine(), baseline=options.baseline)]
     numbers: dict[str, list[dict[str, object]]] = {}
     failed = 0
-    for name in options.pair or PAIRS:
+    for name in options.pair or FOLDERS:
         try:
             pair = fetch(name)
         except CorpusError as problem:

@@ -18,12 +18,14 @@ SOURCE: Final = Path(__file__).with_name("rusage.c")
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """seconds of wall clock; rss: peak resident bytes of the largest process; status: exit code; text: its output."""
+    """seconds of wall clock, cpu of processor time (all processes); rss: peak resident bytes of the largest process;
+    status: exit code; text: its output."""
 
     seconds: float
     rss: int
     status: int
     text: str
+    cpu: float
 
 
 def launcher() -> Path:
@@ -49,8 +51,8 @@ def measure(
             stderr=subprocess.STDOUT,
             check=True,
         )
-        seconds, rss, status = note.read_text().split()
-    usage = Usage(float(seconds), int(rss) * 1024, int(status), done.stdout.decode(errors="replace"))
+        seconds, rss, status, cpu = note.read_text().split()
+    usage = Usage(float(seconds), int(rss) * 1024, int(status), done.stdout.decode(errors="replace"), float(cpu))
     if check and usage.status != 0:
         tail = "\n".join(usage.text.strip().splitlines()[-5:])
         raise RuntimeError(f"{' '.join(map(str, argv[:3]))} ... ended with {usage.status}\n{tail}")

@@ -10,8 +10,8 @@ packages() {
     case $1 in
     base) echo "gcc libc6-dev make python3-dev python3-venv" ;;
     fuzz) echo "clang" ;;
-    peers) echo "xdelta3 zstd bsdiff" ;;
-    corpus) echo "apt dpkg debian-archive-keyring" ;;
+    peers) echo "xdelta3 zstd bsdiff rdiff valgrind" ;;
+    corpus) echo "apt dpkg debian-archive-keyring squashfs-tools" ;;
     board) echo "qemu-system-arm gcc-arm-linux-gnueabihf gcc-aarch64-linux-gnu gcc make apt dpkg" \
         "debian-archive-keyring squashfs-tools mtd-utils e2fsprogs" ;;
     *) echo "apt.sh: no group '$1'; there are: $groups" >&2; exit 2 ;;
@@ -22,8 +22,8 @@ why() {
     case $1 in
     base) echo "to compile the extension and make the virtual environment" ;;
     fuzz) echo "libFuzzer and its sanitizers come with clang" ;;
-    peers) echo "delta tools to compare with in demo and bench; each is optional" ;;
-    corpus) echo "to fetch the kernel-modules pair from Debian's archive" ;;
+    peers) echo "delta tools to compare with in demo and bench, and what counts instructions; each is optional" ;;
+    corpus) echo "to fetch pairs from Debian's archive, and to make images of them" ;;
     board) echo "to compile the board program, and to run it on an emulated board" ;;
     esac
 }

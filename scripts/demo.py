@@ -71,7 +71,7 @@ def update(console: Console, pair: Pair, work: Path) -> Row:
     names = sum(1 for _ in walk(pair.new))
     console.print(f"[bold green]root/config equals new[/]: {names:,} names, every byte, mode and link compared\n")
     note, size = "modes, links; in place, survives a cut", package.stat().st_size
-    return Row("otastream", note, size, packed.seconds, packed.rss, applied.seconds, applied.rss)
+    return Row("otastream", note, size, packed.seconds, packed.cpu, packed.rss, applied.seconds, applied.rss)
 
 
 def compare(console: Console, pair: Pair, ours: Row) -> None:

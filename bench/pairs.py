@@ -1,0 +1,285 @@
+"""One table for deltas of single files: bytes, and what making and applying them takes, for otastream and its peers.
+
+    python -m bench.pairs                               every pair, every row
+    python -m bench.pairs --pair libssl-armhf --rows otastream
+    python -m bench.pairs --quick                       the small pairs
+    python -m bench.pairs --markdown docs/benchmarks-files.md --plot docs/frontier --json build/pairs.json
+
+Every patch is applied and the result compared with new. Programs run one after the other. What a peer did is kept
+in .cache/bench by the digests of old, new and its programs, so that a second run measures only what is ours
+(--fresh measures everything again). Instructions are counted by callgrind over the whole applier, checks included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from bench.filetools import OURS, PATIENCE, PEERS, FileTool, Job, instructions, run
+from bench.folder import machine
+from bench.measure import ROOT, launcher, same_content
+from scripts.corpus import FILES, CorpusError, Pair, fetch
+
+KEPT: Final = ROOT / ".cache/bench"
+_LABELS: Final = (4, -12, 14, -22)  # points above a dot
+QUICK: Final = ("libssl-armhf", "sshd-armhf", "busybox-armhf")
+COUNTED_MAX: Final = 64 << 20  # bytes of new above which instructions are not counted
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one tool did on one pair. Seconds are of the processor; rss in bytes; instructions 0: not counted. failed
+    says why there are no numbers."""
+
+    tool: str
+    ours: bool
+    size: int = 0
+    pack_cpu: float = 0.0
+    pack_rss: int = 0
+    apply_rss: int = 0
+    instructions: int = 0
+    failed: str | None = None
+
+
+def measured(tool: FileTool, pair: Pair, arch: str) -> Row:
+    """Pack, apply, compare, count. Nothing of it stays on disk."""
+    with tempfile.TemporaryDirectory(prefix="otastream-bench-") as folder:
+        job = Job(pair.old, pair.new, Path(folder), arch)
+        job.made.parent.mkdir()
+        if not tool.fits(job):
+            return Row(tool.name, tool.ours, failed="does not apply")
+        try:
+            packed = run(tool.pack(job))
+            applied = run(tool.apply(job))
+            if not same_content(os.fsencode(pair.new), os.fsencode(job.made)):
+                raise RuntimeError("the result differs from new")
+            counted = 0
+            if tool.native and pair.new.stat().st_size <= COUNTED_MAX:
+                job.made.unlink()
+                counted = instructions(tool.apply(job), job.work)
+        except RuntimeError as problem:
+            text = str(problem)
+            failed = f"not done after {PATIENCE} s" if "ended with 124" in text else " ".join(text.split())[:200]
+            return Row(tool.name, tool.ours, failed=failed)
+        size = job.out.stat().st_size
+        return Row(tool.name, tool.ours, size, packed.cpu, packed.rss, applied.rss, counted)
+
+
+def kept(tool: FileTool, pair: Pair, arch: str, *, fresh: bool) -> Row:
+    """The same, from an earlier run if nothing that it depends on is another one. Rows of ours are always measured."""
+    lack = tool.lacks()
+    if lack is not None:
+        return Row(tool.name, tool.ours, failed=lack)
+    if tool.ours:
+        return measured(tool, pair, arch)
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (pair.old, pair.new)]
+    key = hashlib.sha256(" ".join([*digests, tool.name, tool.versions(), arch, command_of(tool)]).encode()).hexdigest()
+    note = KEPT / f"{key[:32]}.json"
+    if note.exists() and not fresh:
+        return Row(**json.loads(note.read_text()))
+    row = measured(tool, pair, arch)
+    KEPT.mkdir(parents=True, exist_ok=True)
+    part = note.with_suffix(f".{os.getpid()}")
+    part.write_text(json.dumps(asdict(row)))
+    part.rename(note)
+    return row
+
+
+def command_of(tool: FileTool) -> str:
+    """How a tool is called, without the names of files that differ from run to run."""
+    job = Job(Path("/dev/null"), Path("/dev/null"), Path("/nowhere"), "armhf")
+    return repr([[str(word) for word in command] for command in tool.pack(job) + tool.apply(job)])
+
+
+# ---- the page ----------------------------------------------------------------------------------------------------
+
+
+def table(pair: Pair, rows: Sequence[Row]) -> str:
+    """A Markdown table; the ratio is against the smallest delta of any peer (lower is better)."""
+    best = best_peer(rows)
+    new = pair.new.stat().st_size
+    lines = [
+        f"## {pair.name}\n\n{pair.what}: {new:,} bytes.\n",
+        "| tool | bytes | ratio | pack CPU s | pack MiB | apply instr/byte | apply MiB |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for row in rows:
+        if row.failed is not None:
+            lines.append(f"| {row.tool} | - | - | - | - | - | {row.failed} |")
+            continue
+        ratio = f"{row.size / best:.3f}" if best else "-"
+        counted = f"{row.instructions / new:.1f}" if row.instructions else "-"
+        lines.append(
+            f"| {row.tool} | {row.size:,} | {ratio} | {row.pack_cpu:.1f} | {row.pack_rss / 2**20:.0f} | {counted} "
+            f"| {row.apply_rss / 2**20:.1f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def best_peer(rows: Iterable[Row]) -> int:
+    """Bytes of the smallest delta of a peer; 0: there is none."""
+    return min((row.size for row in rows if not row.ours and row.failed is None), default=0)
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    return math.exp(sum(map(math.log, values)) / len(values))
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """One tool over all pairs that it did: bytes against the best peer, of the code pairs and of all; peak bytes and
+    instructions of applying."""
+
+    tool: str
+    ours: bool
+    code: float | None
+    every: float
+    pairs: int
+    rss: float
+    instructions: float | None
+
+
+def means(results: Mapping[str, Sequence[Row]], sizes: Mapping[str, int]) -> list[Mean]:
+    """Geometric means, best first. A tool that lacks pairs is compared on fewer of them: the count says so."""
+    found = []
+    for tool in dict.fromkeys(row.tool for rows in results.values() for row in rows):
+        done = {
+            name: row
+            for name, rows in results.items()
+            for row in rows
+            if row.tool == tool and row.failed is None and best_peer(rows)
+        }
+        if not done:
+            continue
+        ratios = {name: row.size / best_peer(results[name]) for name, row in done.items()}
+        code = [ratio for name, ratio in ratios.items() if FILES[name].code]
+        counted = [row.instructions / sizes[name] for name, row in done.items() if row.instructions]
+        found.append(
+            Mean(
+                tool,
+                next(iter(done.values())).ours,
+                geometric_mean(code) if code else None,
+                geometric_mean(list(ratios.values())),
+                len(done),
+                geometric_mean([row.apply_rss for row in done.values()]),
+                sum(counted) / len(counted) if counted else None,
+            )
+        )
+    return sorted(found, key=lambda mean: mean.every)
+
+
+def mean_table(found: Sequence[Mean]) -> str:
+    lines = [
+        "| tool | bytes, programs and kernels | bytes, all pairs | pairs | apply MiB | apply instr/byte (mean) |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for mean in found:
+        code = "-" if mean.code is None else f"{mean.code:.3f}"
+        counted = "-" if mean.instructions is None else f"{mean.instructions:.1f}"
+        name = f"**{mean.tool}**" if mean.ours else mean.tool
+        lines.append(f"| {name} | {code} | {mean.every:.3f} | {mean.pairs} | {mean.rss / 2**20:.1f} | {counted} |")
+    return "\n".join(lines) + "\n"
+
+
+INTRO: Final = """# Benchmarks: single files
+
+Written by `make bench-full` on {machine}. Every patch was applied and its result compared. Bytes are
+those of the finished patch, ours with digests, meta data and checks; the ratio is against the smallest patch of any
+peer on that pair (lower is better). Seconds are of the processor. MiB is the peak resident size. detools runs in
+Python, whose own size and instructions say nothing about its method, so the latter are left out. otastream packs in
+Python and applies with the board program.
+
+Geometric means of the ratios over the pairs that a tool did:
+
+{means}
+{plot}"""
+
+
+def plot(found: Sequence[Mean], stem: Path) -> None:
+    """Bytes against apply memory, one point a tool: stem.png and stem.svg."""
+    import matplotlib as mpl  # noqa: PLC0415 - only who asks for a plot needs it
+
+    mpl.use("Agg")
+    mpl.rcParams["svg.hashsalt"] = "otastream"
+    from matplotlib import pyplot as plt  # noqa: PLC0415
+    from matplotlib import ticker
+
+    figure, axes = plt.subplots(figsize=(8, 5))
+    for number, mean in enumerate(found):
+        color = "tab:green" if mean.ours else "tab:gray"
+        point = (mean.rss / 2**20, mean.every)
+        axes.scatter(*point, color=color, s=60, zorder=3)
+        place = (7, _LABELS[number % len(_LABELS)])  # neighbours in size get different heights
+        axes.annotate(mean.tool, point, xytext=place, textcoords="offset points", fontsize=8, color=color)
+    axes.axhline(1.0, color="tab:gray", linewidth=0.8, linestyle=":")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    for axis in (axes.xaxis, axes.yaxis):
+        for form in (axis.set_major_formatter, axis.set_minor_formatter):
+            form(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.tick_params(which="both", labelsize=7)
+    axes.set_xlabel("peak memory of applying, MiB (geometric mean)")
+    axes.set_ylabel("patch bytes / smallest patch of any peer (geometric mean)")
+    axes.grid(visible=True, which="both", linewidth=0.3)
+    axes.set_title("Patch size against apply memory: lower left is better")
+    figure.tight_layout()
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(stem.with_suffix(".png"), dpi=110, metadata={"Software": None})
+    figure.savefig(stem.with_suffix(".svg"), metadata={"Date": None})
+    plt.close(figure)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pair", action="append", choices=list(FILES), help="only this pair (may be repeated)")
+    parser.add_argument("--quick", action="store_true", help=f"only {', '.join(QUICK)}")
+    parser.add_argument("--rows", default="", help="only rows whose name contains this")
+    parser.add_argument("--fresh", action="store_true", help="measure peers again, too")
+    parser.add_argument("--markdown", type=Path, help="write the page here")
+    parser.add_argument("--plot", type=Path, metavar="STEM", help="write STEM.png and STEM.svg (needs matplotlib)")
+    parser.add_argument("--json", type=Path, help="write the numbers here")
+    options = parser.parse_args(argv)
+    tools = [tool for tool in (*OURS, *PEERS) if options.rows in tool.name]
+    launcher()
+    sections, results, sizes, failed = [], dict[str, list[Row]](), dict[str, int](), False
+    for name in options.pair or (QUICK if options.quick else FILES):
+        try:
+            pair = fetch(name)
+        except CorpusError as problem:
+            print(f"{name}: skipped: {problem}", file=sys.stderr)
+            failed = True
+            continue
+        rows = []
+        for tool in tools:
+            rows.append(kept(tool, pair, FILES[name].arch, fresh=options.fresh))
+            print(f"{name}: {tool.name}: {rows[-1].failed or f'{rows[-1].size:,} bytes'}", file=sys.stderr, flush=True)
+        failed |= any(row.ours and row.failed for row in rows)
+        results[name], sizes[name] = rows, pair.new.stat().st_size
+        sections.append(table(pair, rows))
+        print(f"\n{sections[-1]}", flush=True)
+    found = means(results, sizes)
+    print(mean_table(found))
+    if options.plot:
+        plot(found, options.plot)
+    if options.markdown:
+        image = f"![patch bytes against apply memory]({options.plot.name}.svg)\n" if options.plot else ""
+        text = INTRO.format(machine=machine(), means=mean_table(found), plot=image)
+        options.markdown.write_text("\n".join([text, *sections]))
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        numbers = {name: [asdict(row) for row in rows] for name, rows in results.items()}
+        options.json.write_text(json.dumps({"machine": machine(), "pairs": numbers}, indent=1) + "\n")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
