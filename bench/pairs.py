@@ -211,7 +211,7 @@ def plot(found: Sequence[Mean], stem: Path) -> None:
     mpl.use("Agg")
     mpl.rcParams["svg.hashsalt"] = "otastream"
     from matplotlib import pyplot as plt  # noqa: PLC0415
-    from matplotlib import ticker
+    from matplotlib import ticker  # noqa: PLC0415
 
     figure, axes = plt.subplots(figsize=(8, 5))
     for number, mean in enumerate(found):
