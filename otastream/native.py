@@ -240,6 +240,17 @@ def diff_bsdiff(old: Buffer, new: Buffer, fd: int) -> DiffStats:
     return DiffStats(stats.triples, stats.added, stats.nonzero, stats.literals, stats.written)
 
 
+SKETCH: Final = 64
+"""Numbers of a sketch."""
+
+
+def sketch(data: Buffer) -> list[int]:
+    """At most ``SKETCH`` different 32-bit numbers, rising; contents that are alike have many of them in common."""
+    out = ffi.new("uint32_t[]", SKETCH)
+    view = ffi.from_buffer("uint8_t[]", data)
+    return list(out[0 : lib.ota_sketch(view, len(view), out, SKETCH)])
+
+
 # ---- executing -------------------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ from otastream.model import Block, Manifest, Ubi, When
 from otastream.options import ENGINES, PackOptions, check_options
 from otastream.spool import Steps, Trees
 from otastream.stages.diff import diff
-from otastream.stages.hash import hash_entries
+from otastream.stages.hash import hash_entries, sketch_file
 from otastream.stages.limit import limit
 from otastream.stages.plan import Place, plan
 from otastream.stages.scan import scan
@@ -64,7 +64,8 @@ def _plan_folder(folder: Folder, steps: Steps, options: PackOptions) -> None:
             trees.load_old(_entries(old, folder, options))
         trees.load_new(_entries(os.fsencode(folder.new), folder, options))
         place = Place(os.fsencode(folder.dest), os.fsencode(folder.new), old, force=folder.force)
-        steps.add(gather.labelled(_limited(plan(trees, place=place), options), folder.label))
+        sketch = sketch_file if ENGINES[options.engine] else None
+        steps.add(gather.labelled(_limited(plan(trees, place=place, sketch=sketch), options), folder.label))
 
 
 def _entries(root: bytes, folder: Folder, options: PackOptions) -> Iterator[Entry]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -178,3 +179,15 @@ def test_wide_suffix_array_makes_the_same_bytes(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(OtaError) as caught:
         encode(old, new)
     assert caught.value.code is Code.USAGE
+
+
+def test_a_sketch_tells_what_is_alike() -> None:
+    one, two = random.Random(1).randbytes(20_000), random.Random(2).randbytes(20_000)
+    sketch = native.sketch(one)
+    assert sketch == sorted(set(sketch))
+    assert len(sketch) == native.SKETCH
+    assert native.sketch(b"") == native.sketch(b"1234567") == []
+    assert native.sketch(b"12345678") == native.sketch(b"12345678" + bytes(0))
+    assert len(native.sketch(bytes(1000))) == 1
+    assert len(set(sketch) & set(native.sketch(one[:7000] + b"something else" + one[7000:]))) > native.SKETCH // 2
+    assert not set(sketch) & set(native.sketch(two))

@@ -325,3 +325,51 @@ def test_look_ahead_is_bounded_and_keeps_order(tmp_path: Path) -> None:
         assert pulled <= number + AHEAD * 3
     stream.close()
     assert pulled <= 10 + AHEAD * 3
+
+
+def _sources(items: list[Item]) -> dict[bytes, Source | None]:
+    return {action.path: action.source for action in _actions(items) if isinstance(action, File)}
+
+
+def test_a_file_with_another_name_is_a_delta_of_what_it_is_like(tmp_path: Path) -> None:
+    one, two = os.urandom(9000), os.urandom(9000)
+    items = _pack(
+        tmp_path,
+        {"lib/alpha": one, "keep": two, "noise": os.urandom(9000)},
+        {
+            "bin/omega": one[:4000] + b"and more" + one[4000:],
+            "copy": two + b"!",
+            "keep": two,
+            "unlike": os.urandom(9000),
+        },
+    )
+    assert _sources(items) == {
+        b"bin/omega": Source(9000, path=b"lib/alpha", root=b"/c"),
+        b"copy": Source(9000, path=b"keep", root=b"/c"),
+        b"unlike": None,
+    }
+
+
+def test_what_is_changed_before_is_no_source(tmp_path: Path) -> None:
+    """m changes before z is made, and after a is: only a may read it."""
+    data = os.urandom(9000)
+    items = _pack(tmp_path, {"m": data}, {"a": data + b"a", "m": os.urandom(9000), "z": data + b"z"})
+    assert _sources(items) == {b"a": Source(9000, path=b"m", root=b"/c"), b"m": None, b"z": None}
+
+
+def test_no_old_file_is_read_for_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bytes] = []
+
+    def sketch(path: bytes) -> list[int]:
+        asked.append(path)
+        return []
+
+    monkeypatch.setattr("otastream.planning.sketch_file", sketch)
+    _pack(tmp_path, {"a": _TEXT, "b": _TEXT * 9}, {"a": _TEXT + b"more", "new": b"short", "b": _TEXT * 9})
+    assert asked == []
+    _write(tmp_path / "new", {"lonely": os.urandom(len(_TEXT))})
+    _again(tmp_path)
+    assert [os.path.basename(path) for path in asked] == [b"a", b"lonely"]  # b is too large to be like it
+    asked.clear()
+    _again(tmp_path, PackOptions(codec=Codec.NONE, engine="full"))
+    assert asked == []

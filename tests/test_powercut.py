@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from otastream.model import File
 from powercut import cases, run
 from reference import load
 
@@ -68,6 +69,21 @@ def test_every_kind_of_record_is_cut(folder: Path) -> None:
             if getattr(item.record, "engine", None) is not None:
                 kinds.add(item.record.engine.name)  # type: ignore[union-attr]
     assert kinds >= {"Script", "Block", "File", "Delete", "Dir", "Link", "Move", "FULL", "BSDIFF"}
+
+
+def test_files_that_are_alike_are_sources(folder: Path) -> None:
+    sources = {
+        item.record.path: item.record.source.path
+        for item in load(folder / "alike" / "package.ota")
+        if isinstance(item.record, File) and item.record.source is not None
+    }
+    assert sources == {
+        b"b/new-1": b"data/first",
+        b"b/new-2": b"was/second",
+        b"b/new-3": b"x/third",
+        b"place/new-4": b"zz/fourth",
+        b"x/third": None,
+    }
 
 
 @pytest.mark.parametrize(

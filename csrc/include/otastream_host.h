@@ -39,6 +39,11 @@ struct ota_diff_stats {
 int ota_diff_bsdiff(const struct ota_sorter *sorter, const uint8_t *old_data, uint64_t old_size,
                     const uint8_t *new_data, uint64_t new_size, int fd, struct ota_diff_stats *stats);
 
+/* The smallest different hashes of all pieces of 8 bytes in data, at most `room` of them, rising, into out. Returns how
+ * many; 0 for less than 8 bytes. The share of equal numbers in two of them says how alike the contents are. The same on
+ * every machine. */
+uint32_t ota_sketch(const uint8_t *data, uint64_t size, uint32_t *out, uint32_t room);
+
 /* cdef-end */
 
 #ifdef __cplusplus

@@ -6,10 +6,12 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Final
 
 import xxhash
 
 from otastream.errors import Code, OtaError, error
+from otastream.native import sketch
 from otastream.tree import READ_SIZE, Entry, Kind, Stamp, show
 
 
@@ -32,6 +34,22 @@ def _hash(entries: Iterable[Entry], root: bytes) -> Iterator[Entry]:
 def hash_file(path: bytes) -> tuple[int, int]:
     """(size, XXH64) of one regular file or block device; symbolic links are followed. INPUT, CHANGED as above."""
     return _digest(path, None)
+
+
+SKETCHED: Final = 4 << 20
+"""Bytes from the front of a file that its sketch is made of."""
+
+
+def sketch_file(path: bytes) -> list[int]:
+    """What tells whether a file is like another one (``native.sketch``). INPUT: it cannot be read.
+
+    No more than a hint: whoever makes a delta checks what the file holds.
+    """
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return sketch(file.read(SKETCHED))
+    except OSError as exc:
+        raise _unreadable(exc, path) from exc
 
 
 def _digest(path: bytes, expected: Stamp | None) -> tuple[int, int]:

@@ -20,6 +20,8 @@ Sources. A record for T may read the old content of S if that is still there whe
                            not moved in phase 3 and does not make room: its delete then waits for phase 6
     S changes              S and T are both of phase 2 and T's path is the lower one
 
+``otastream.sources`` chooses among them.
+
 A file is moved at most once, and only where nothing else shares its content by a hard link.
 
 Hard links. The first name of a group of new is its file; the others become links to it. If the old content of that
@@ -62,11 +64,9 @@ from otastream.model import (
     Source,
     State,
 )
-from otastream.spool import Row, Trees, unpack_owner, unpack_xattrs
-from otastream.tree import Change, Content, Kind, Step, basename, stem
-
-_PAGE: Final = 256
-_CANDIDATES: Final = 32
+from otastream.sources import Sketch, find_alike, find_sources, pages
+from otastream.spool import Trees, unpack_owner, unpack_xattrs
+from otastream.tree import Change, Content, Kind, Step, basename
 
 _META: Final = "(n.mode IS NOT o.mode OR n.uid IS NOT o.uid OR n.gid IS NOT o.gid OR n.xattrs IS NOT o.xattrs)"
 
@@ -127,17 +127,22 @@ class Place:
     force: bool = False
 
 
-def plan(trees: Trees, *, place: Place) -> Iterator[Step]:
-    """The steps that turn the old tree into the new one beneath ``place.root``; the trees must be loaded."""
+def plan(trees: Trees, *, place: Place, sketch: Sketch | None = None) -> Iterator[Step]:
+    """The steps that turn the old tree into the new one beneath ``place.root``; the trees must be loaded.
+
+    sketch: how to find sources for new files that have the name of no old one; None: they get none.
+    """
     check_root(place.root)
-    return _plan(trees, _Maker(place))
+    return _plan(trees, _Maker(place), sketch)
 
 
-def _plan(trees: Trees, make: _Maker) -> Iterator[Step]:
+def _plan(trees: Trees, make: _Maker, sketch: Sketch | None) -> Iterator[Step]:
     _compare(trees)
     if make.trusting:
         _find_moves(trees)
-        _find_sources(trees)
+        find_sources(trees)
+        if sketch is not None and make.place.old is not None:
+            find_alike(trees, make.place.old, make.place.new, sketch)
     else:  # a record that sets only the mode would rely on the content
         trees.db.execute("UPDATE new SET change = 'write' WHERE change = 'meta' AND kind = ?", (Kind.FILE,))
     yield from _folders(trees, make)
@@ -161,22 +166,11 @@ def _compare(trees: Trees) -> None:
         trees.db.execute(statement)
     # late is 2 where a path changed between folder and non-folder; now take in what is beneath
     trees.db.execute("UPDATE old SET early = 1 WHERE EXISTS (SELECT 1 FROM new n WHERE n.path = old.path AND n.late)")
-    for (path,) in _pages(trees, "SELECT path FROM new WHERE late = 2 AND path > ?"):
+    for (path,) in pages(trees, "SELECT path FROM new WHERE late = 2 AND path > ?"):
         beneath = (path + b"/", path + b"0")  # "0" follows "/"
         trees.db.execute("UPDATE new SET late = 1 WHERE path > ? AND path < ?", beneath)
         trees.db.execute("UPDATE old SET early = 1 WHERE path > ? AND path < ?", beneath)
     trees.db.execute("UPDATE new SET late = 1 WHERE late = 2")
-
-
-def _pages(trees: Trees, query: str) -> Iterator[Row]:
-    """The rows of a query over ``new`` that has `path > ?`, page by page, so that the rows may be changed meanwhile.
-
-    The path must be the first column.
-    """
-    last = b""
-    while rows := trees.db.execute(f"{query} ORDER BY path LIMIT {_PAGE}", (last,)).fetchall():
-        yield from rows
-        last = rows[-1][0]
 
 
 def _find_moves(trees: Trees) -> None:
@@ -185,7 +179,7 @@ def _find_moves(trees: Trees) -> None:
         free = "kind = 1 AND gone AND grp IS NULL AND moved IS NULL AND digest = ? AND size = ?"
         if late:
             free += " AND NOT early"
-        for path, size, digest in _pages(
+        for path, size, digest in pages(
             trees,
             f"""SELECT path, size, digest FROM new
                 WHERE change = 'write' AND late = {late} AND NOT single AND members = 1 AND size > 0 AND path > ?""",
@@ -202,52 +196,6 @@ def _find_moves(trees: Trees) -> None:
             if found:
                 trees.db.execute("UPDATE new SET change = 'move', src = ? WHERE path = ?", (found[0], path))
                 trees.db.execute("UPDATE old SET moved = ? WHERE path = ?", (path, found[0]))
-
-
-def _find_sources(trees: Trees) -> None:
-    """Choose the old file that a delta of each written file may run from: column src of new, held of old."""
-    for late in (0, 1):
-        for path, size, digest, same in _pages(
-            trees,
-            f"""SELECT path, size, digest, same FROM new
-                WHERE change = 'write' AND late = {late} AND size > 0 AND path > ?""",
-        ):
-            source = path if same else _source(trees, path, (digest, size), late=bool(late))
-            if source is not None:
-                trees.db.execute("UPDATE new SET src = ? WHERE path = ?", (source, path))
-                if late:
-                    trees.db.execute("UPDATE old SET held = 1 WHERE path = ? AND gone", (source,))
-
-
-def _source(trees: Trees, path: bytes, content: tuple[bytes, int], *, late: bool) -> bytes | None:
-    """An old file with the same content, else the target itself, else one that went away and has a like name."""
-    usable = "gone AND NOT early AND moved IS NULL" if late else "(gone OR early OR path > :path)"
-    values = {"path": path, "digest": content[0], "size": content[1], "base": basename(path), "stem": stem(path)}
-    for query in (
-        "SELECT path FROM old WHERE stays AND digest = :digest AND size = :size ORDER BY path LIMIT 1",
-        f"SELECT path FROM old WHERE kind = 1 AND digest = :digest AND size = :size AND {usable} ORDER BY path LIMIT 1",
-        f"SELECT path FROM old WHERE kind = {Kind.FILE} AND path = :path AND size > 0",
-    ):
-        if found := trees.db.execute(query, values).fetchone():
-            return bytes(found[0])
-    gone = "gone AND NOT early AND moved IS NULL" if late else "gone"
-    for like in ("base", "stem"):
-        candidates = trees.db.execute(
-            f"""SELECT path, size FROM old WHERE kind = {Kind.FILE} AND {like} = :{like} AND size > 0 AND {gone}
-                ORDER BY path LIMIT {_CANDIDATES}""",
-            values,
-        ).fetchall()
-        if candidates:
-            return bytes(min((_unlike(row[0], path), abs(row[1] - content[1]), row[0]) for row in candidates)[2])
-    return None
-
-
-def _unlike(a: bytes, b: bytes) -> int:
-    """How little two paths have in common: minus the number of equal components at both ends."""
-    one, two = a.split(b"/"), b.split(b"/")
-    common = [x == y for x, y in zip(one, two, strict=False)]
-    ends = [x == y for x, y in zip(reversed(one), reversed(two), strict=False)]
-    return -sum([*flags, False].index(False) for flags in (common, ends))
 
 
 # ---- steps ---------------------------------------------------------------------------------------------------------

@@ -172,6 +172,22 @@ def chain(case: Case) -> None:
     case.pack(Release(folder=(case.config(),)))
 
 
+def alike(case: Case) -> None:
+    """New files that are like an old one of another name: one that goes, one that stays, one that changes later."""
+    gone, stays, changes, late = (_blob(40 + i, 6000) for i in range(4))
+    case.both("data/first", gone, None)
+    case.both("was/second", stays, stays)
+    case.both("x/third", changes, _edited(changes, 50))
+    case.both("b/new-1", None, _edited(gone, 51))
+    case.both("b/new-2", None, _edited(stays, 52))
+    case.both("b/new-3", None, _edited(changes, 53))
+    case.both("place", b"a file", None)
+    case.both("zz/fourth", late, None)
+    case.put(case.new, "root/config/place/new-4", _edited(late, 54))
+    case.touched.append("root/config/was/second")
+    case.pack(Release(folder=(case.config(),)))
+
+
 def edits(case: Case) -> None:
     """Single files with add, update and delete, and what is beneath a folder that is missing."""
     base = _blob(9, 5000)
@@ -269,7 +285,7 @@ def everything(case: Case) -> None:
 
 
 CASES: Final[tuple[Callable[[Case], None], ...]] = (
-    contents_full, contents_delta, tree, hard_links, chain, edits, scripts,
+    contents_full, contents_delta, tree, hard_links, chain, alike, edits, scripts,
     image_full, image_both_slots, image_from_other_slot, image_both_slots_delta, image_onto_itself, everything,
 )  # fmt: skip
 
