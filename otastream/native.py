@@ -10,10 +10,11 @@ import enum
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
-from otastream import divsufsort
+from otastream import _core, divsufsort
 from otastream._core import ffi, lib
 from otastream.errors import Code, OtaError, error
 from otastream.model import EngineId
@@ -25,6 +26,12 @@ WINDOW: Final = 4096
 """Bytes of old that a decoder reads at once, unless told otherwise."""
 
 _OUT_SIZE: Final = 1 << 16
+
+
+def extension() -> Path:
+    """The file of the C extension."""
+    return Path(_core.__file__)
+
 
 # ---- the error list, hashing -----------------------------------------------------------------------------------
 

@@ -40,7 +40,7 @@ class PackOptions:
     codec None: zstd, or what the budget of ``ram`` leaves room for. window_log, frame_log: upper bounds. level: of the
     codec, None: its default. jobs: threads that make deltas. delta_max: larger files are sent full.
     block_buffer: largest erase block of the boards. signers: who signs the package. created: seconds since 1970 to
-    write into the manifest.
+    write into the manifest. cache: folder that keeps deltas from one run to the next; cache_limit: what stays in it.
     """
 
     codec: Codec | None = None
@@ -56,6 +56,8 @@ class PackOptions:
     xattrs: bool = False
     signers: tuple[Signer, ...] = ()
     created: int | None = None
+    cache: str | None = None
+    cache_limit: int = 1 << 30
     progress: Progress | None = None
 
     def report(self, phase: str, done: int, total: int, target: bytes) -> None:

@@ -35,13 +35,15 @@ __all__ = ["PackOptions", "Summary", "append_release", "pack_folders", "pack_rel
 class Summary:
     """What was packed; complete when the package is. Sizes in bytes.
 
-    changes: how many paths were added, changed, moved, deleted, or got another mode, owner or xattrs (meta). content:
-    new content that payloads make; payload: what is sent for it, before compression; package: the whole file.
+    changes: how many paths were added, changed, moved, deleted, or got another mode, owner or xattrs (meta). deltas:
+    files and images that are sent as one. cached: those that an earlier run had decided on. content: new content that
+    payloads make; payload: what is sent for it, before compression; package: the whole file.
     """
 
     changes: Counter[Change] = field(default_factory=Counter)
     records: int = 0
     deltas: int = 0
+    cached: int = 0
     content: int = 0
     payload: int = 0
     package: int = 0
@@ -112,7 +114,8 @@ def _diffed(work: Work, options: PackOptions) -> Generator[Ready, None, None]:
     """Every record but the end script in the order of execution, its engine decided."""
     yield from diff(work.begin, engines=())
     yield from work.images
-    with closing(diff(work.steps.actions(), engines=ENGINES[options.engine], jobs=options.jobs)) as coded:
+    engines = ENGINES[options.engine]
+    with closing(diff(work.steps.actions(), engines=engines, jobs=options.jobs, cache=work.cache)) as coded:
         yield from coded
 
 
@@ -150,6 +153,7 @@ def _watched(ready: Iterable[Ready], work: Work, summary: Summary, options: Pack
         if item.payload is not None:
             summary.content += size
             summary.payload += item.payload.size
+            summary.cached += item.cached
             summary.deltas += getattr(item.record, "engine", EngineId.FULL) is not EngineId.FULL
         yield item
         done += size

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from otastream import gather
+from otastream.cache import DeltaCache
 from otastream.config import Folder, Release, check_release
 from otastream.model import Block, Manifest, Ubi, When
 from otastream.options import ENGINES, PackOptions, check_options
@@ -30,6 +31,7 @@ class Work:
     images: list[Ready]
     begin: list[Step]
     end: list[Step]
+    cache: DeltaCache | None
 
 
 @contextmanager
@@ -40,10 +42,13 @@ def planned(release: Release, options: PackOptions) -> Iterator[Work]:
     begin = gather.script(release.scripts.begin, When.BEGIN)
     end = gather.script(release.scripts.end, When.END)
     with ExitStack() as stack:
+        cache = None if options.cache is None else DeltaCache(options.cache, limit=options.cache_limit)
+        if cache is not None:
+            stack.callback(cache.trim)
         steps = stack.enter_context(Steps())
         for expect in gather.checks(release):
             steps.expect(expect)
-        images = _images(release, steps, options, stack)
+        images = _images(release, steps, options, cache, stack)
         for step in (*begin, *end):
             if step.action is not None:
                 steps.count(step.action, step.change)
@@ -54,7 +59,7 @@ def planned(release: Release, options: PackOptions) -> Iterator[Work]:
         manifest = Manifest(
             steps.records, steps.bytes, tuple(sorted(steps.needs)), release.name, release.version, options.created
         )
-        yield Work(manifest, steps, images, begin, end)
+        yield Work(manifest, steps, images, begin, end, cache)
 
 
 def _plan_folder(folder: Folder, steps: Steps, options: PackOptions) -> None:
@@ -76,10 +81,12 @@ def _entries(root: bytes, folder: Folder, options: PackOptions) -> Iterator[Entr
         options.report("scan", done, 0, entry.path)
 
 
-def _images(release: Release, steps: Steps, options: PackOptions, stack: ExitStack) -> list[Ready]:
+def _images(
+    release: Release, steps: Steps, options: PackOptions, cache: DeltaCache | None, stack: ExitStack
+) -> list[Ready]:
     """Images are decided before the rest: what must hold on the board depends on whether a delta is sent."""
     images = []
-    for item in diff(_limited(gather.images(release), options), engines=ENGINES[options.engine]):
+    for item in diff(_limited(gather.images(release), options), engines=ENGINES[options.engine], cache=cache):
         images.append(item)
         if item.payload is not None:
             stack.callback(item.payload.close)

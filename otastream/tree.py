@@ -116,11 +116,14 @@ class Payload(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A record whose engine is decided, with its payload where it has one. raw: its encoded header, if it is known."""
+    """A record whose engine is decided, with its payload where it has one. raw: its encoded header, if it is known.
+    cached: its delta was made in an earlier run.
+    """
 
     record: Action
     payload: Payload | None = None
     raw: bytes | None = None
+    cached: bool = False
 
 
 def basename(path: bytes) -> bytes:

@@ -40,6 +40,9 @@ _OPTIONS: Final = (
     click.option("--erase-block", metavar="SIZE", help="Largest erase block of the boards. [default: 64K]"),
     click.option("--delta-max", metavar="SIZE", help="Send larger files in full. [default: 512M]"),
     click.option("-j", "--jobs", type=click.IntRange(1, 256), help="Threads that make deltas. [default: one a CPU]"),
+    click.option("--cache", metavar="DIR", help="Folder that keeps deltas from run to run, so that none of the "
+                 "same two contents is made again."),
+    click.option("--cache-size", metavar="SIZE", help="What may stay in it; the least used goes. [default: 1G]"),
     click.option("--owner", is_flag=True, help="Record owner and group."),
     click.option("--xattrs", is_flag=True, help="Record extended attributes."),
     click.option("--json", "as_json", is_flag=True, help="The summary as one JSON object."),
@@ -74,6 +77,8 @@ class Arguments:
     erase_block: str | None
     delta_max: str | None
     jobs: int | None
+    cache: str | None
+    cache_size: str | None
     owner: bool
     xattrs: bool
     as_json: bool
@@ -119,6 +124,8 @@ class Arguments:
             jobs=self.jobs or len(os.sched_getaffinity(0)),
             delta_max=size_option("--delta-max", self.delta_max) or default.delta_max,
             block_buffer=size_option("--erase-block", self.erase_block) or default.block_buffer,
+            cache=self.cache,
+            cache_limit=size_option("--cache-size", self.cache_size) or default.cache_limit,
             owner=self.owner,
             xattrs=self.xattrs,
             signers=_sign.signers(self.sign_keys, self.sign_command, self.sign_public),
@@ -163,6 +170,7 @@ def _as_json(summary: Summary) -> dict[str, object]:
         "changes": {change.value: summary.changes[change] for change in Change if change is not Change.NONE},
         "records": summary.records,
         "deltas": summary.deltas,
+        "cached": summary.cached,
         "content": summary.content,
         "payload": summary.payload,
         "package": summary.package,
@@ -179,8 +187,9 @@ def _as_text(summary: Summary) -> str:
         if change is not Change.NONE and (number := summary.changes[change])
     ]
     part = _output.share(summary.package, summary.content)
+    cached = f" ({summary.cached} from the cache)" if summary.cached else ""
     return (
         f"{', '.join(counts) or 'nothing to do'}\n"
         f"{_output.size(summary.package)} for {_output.size(summary.content)} of new content{part}, "
-        f"{_output.count(summary.deltas, 'delta')}; applying needs {_output.size(summary.ram)} of memory"
+        f"{_output.count(summary.deltas, 'delta')}{cached}; applying needs {_output.size(summary.ram)} of memory"
     )

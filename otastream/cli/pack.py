@@ -26,6 +26,7 @@ def command(old: str | None, new: str | None, output: str, **values: Any) -> Non
       otastream pack release-1.0/ release-1.1/ --dest /config -o update.ota
       otastream pack old/ new/ --dest / --ram 512K --compatible acme,cam-x -o update.ota
       otastream pack old/ new/ --dest /config --sign vendor.pem -o update.ota
+      otastream pack old/ new/ --dest / --cache ~/.cache/otastream -o update.ota
       otastream pack --spec release.toml -o - | ssh board otastream apply -
     """
     arguments = _pack.Arguments(**values)

@@ -18,19 +18,20 @@ class Payload:
     """Bytes of one record, to be read once or several times; a context manager.
 
     Made either from a buffer, which must stay unchanged until the payload is closed, or from an open file, which the
-    payload closes.
+    payload closes; start: how many bytes of the file are in front of it.
     """
 
-    def __init__(self, content: Buffer | None = None, *, file: BinaryIO | None = None) -> None:
+    def __init__(self, content: Buffer | None = None, *, file: BinaryIO | None = None, start: int = 0) -> None:
         if (content is None) == (file is None):
             raise ValueError("either content or file")
         self._view: memoryview | None = None
         self._file = file
+        self._start = start
         if content is not None:
             self._view = memoryview(content).cast("B")
             self.size = self._view.nbytes
         elif file is not None:
-            self.size = os.fstat(file.fileno()).st_size
+            self.size = os.fstat(file.fileno()).st_size - start
 
     @classmethod
     def spooled(cls, file: BinaryIO) -> Payload:
@@ -47,7 +48,7 @@ class Payload:
             if self._view is not None:
                 yield self._view[start : start + limit]
             elif self._file is not None:
-                yield os.pread(self._file.fileno(), min(limit, self.size - start), start)
+                yield os.pread(self._file.fileno(), min(limit, self.size - start), self._start + start)
 
     def close(self) -> None:
         if self._view is not None:

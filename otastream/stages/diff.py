@@ -17,25 +17,29 @@ from typing import Final
 import xxhash
 import zstandard
 
-from otastream.engines import ENGINES, Engine, load
+from otastream.cache import DeltaCache, key
+from otastream.engines import ENGINES, Engine, Payload, load
 from otastream.errors import Code, OtaError, error
 from otastream.model import Action, Block, EngineId, File, Script, Ubi
 from otastream.native import Buffer
-from otastream.tree import CHUNK_SIZE, READ_SIZE, Content, Payload, Ready, Step, show
+from otastream.tree import CHUNK_SIZE, READ_SIZE, Content, Ready, Step, show
 
 AHEAD: Final = 16
 
 
-def diff(steps: Iterable[Step], *, engines: tuple[EngineId, ...], jobs: int = 1) -> Generator[Ready, None, None]:
+def diff(
+    steps: Iterable[Step], *, engines: tuple[EngineId, ...], jobs: int = 1, cache: DeltaCache | None = None
+) -> Generator[Ready, None, None]:
     """Make every step ready to be sent, in order.
 
     engines: the delta engines to try; empty: everything is sent full. jobs: threads, at least 1. A delta is sent only
-    if it compresses to less than the file itself. CHANGED: a file is not what it was when the plan was made; INPUT: it
-    cannot be read. Both may also come when a payload is sent.
+    if it compresses to less than the file itself. cache: where deltas are looked up and kept.
+    CHANGED: a file is not what it was when the plan was made; INPUT: it cannot be read. Both may also come when a
+    payload is sent.
     """
     if jobs < 1:
         raise error(Code.USAGE, "jobs must be at least 1")
-    maker = _Maker(tuple(ENGINES[engine] for engine in engines if engine is not EngineId.FULL))
+    maker = _Maker(tuple(ENGINES[engine] for engine in engines if engine is not EngineId.FULL), cache)
     if jobs == 1:
         return (maker.make(step) for step in steps)
     return _ahead(steps, maker, jobs)
@@ -65,8 +69,9 @@ def _ahead(steps: Iterable[Step], maker: _Maker, jobs: int) -> Generator[Ready, 
 class _Maker:
     """What the threads do; no state of its own."""
 
-    def __init__(self, engines: tuple[Engine, ...]) -> None:
+    def __init__(self, engines: tuple[Engine, ...], cache: DeltaCache | None) -> None:
         self._engines = engines
+        self._cache = cache
 
     def make(self, step: Step) -> Ready:
         action, content = step.action, step.content
@@ -74,10 +79,22 @@ class _Maker:
             raise ValueError("a step without an action cannot be sent")
         if content is None:
             return Ready(action, None, step.raw)
-        found = self._delta(content) if content.old is not None and self._engines else None
+        found, cached = self._kept(content) if content.old is not None and self._engines else (None, False)
         record = _full(action) if found is None else _coded(action, found[0])
         raw = step.raw if record is action else None
-        return Ready(record, _FilePayload(content) if found is None else found[1], raw)
+        return Ready(record, _FilePayload(content) if found is None else found[1], raw, cached)
+
+    def _kept(self, content: Content) -> tuple[tuple[EngineId, Payload] | None, bool]:
+        """What ``_delta`` says, and whether it has said so in an earlier run."""
+        if self._cache is None:
+            return self._delta(content), False
+        name = key(content, [engine.id for engine in self._engines], "")
+        kept = self._cache.get(name)
+        if kept is not None:
+            return kept.delta, True
+        found = self._delta(content)
+        self._cache.put(name, found)
+        return found, False
 
     def _delta(self, content: Content) -> tuple[EngineId, Payload] | None:
         """The smallest delta; None if sending the file itself is smaller."""
