@@ -117,9 +117,8 @@ def _open_files() -> int:
 def test_payload_in_memory_or_in_a_file(size: int, tmp_path: Path) -> None:
     content = os.urandom(size)
     before = _open_files()
-    file = (tmp_path / "spool").open("w+b", buffering=0)
-    file.write(content)
-    with Payload.spooled(file) as payload:
+    with Payload.written(lambda fd: os.write(fd, content), folder=str(tmp_path)) as payload:
+        assert not list(tmp_path.iterdir())
         assert _open_files() == before + (size > SMALL)
         assert payload.size == size
         for limit in (1000, SMALL, 10 * SMALL):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-
 from otastream.engines.payload import Payload
 from otastream.errors import Code, error
 from otastream.model import EngineId
@@ -17,13 +15,7 @@ class Bsdiff:
 
     def encode(self, old: Buffer, new: Buffer, *, folder: str | None = None) -> Payload:
         """Needs up to 6 bytes of memory for each byte of old, besides old and new."""
-        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - the payload closes it
-        try:
-            diff_bsdiff(old, new, file.fileno())
-            return Payload.spooled(file)
-        except BaseException:
-            file.close()
-            raise
+        return Payload.written(lambda fd: diff_bsdiff(old, new, fd), folder=folder)
 
     def decoder(self, size: int, *, source: Source | None = None, window: int = WINDOW) -> Decoder:
         if source is None:

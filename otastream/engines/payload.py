@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import BinaryIO, Final, Self
 
@@ -32,6 +34,28 @@ class Payload:
             self.size = self._view.nbytes
         elif file is not None:
             self.size = os.fstat(file.fileno()).st_size - start
+
+    @classmethod
+    def written(cls, write: Callable[[int], object], *, folder: str | None = None) -> Payload:
+        """What ``write`` puts into the file descriptor that it is given.
+
+        The descriptor is one of memory, since making a file costs more than most deltas do; what is not small goes on
+        to an unnamed file in ``folder`` (None: the system's folder for temporary files).
+        """
+        with open(os.memfd_create("payload"), "rb") as memory:
+            write(memory.fileno())
+            size = os.fstat(memory.fileno()).st_size
+            if size <= SMALL:
+                return cls(os.pread(memory.fileno(), size, 0))
+            memory.seek(0)
+            file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - the payload closes it
+            try:
+                shutil.copyfileobj(memory, file, CHUNK_MAX)
+                file.flush()
+                return cls(file=file)
+            except BaseException:
+                file.close()
+                raise
 
     @classmethod
     def spooled(cls, file: BinaryIO) -> Payload:

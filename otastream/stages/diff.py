@@ -8,6 +8,7 @@ What a file's delta is depends on that file alone, so the number of jobs does no
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -217,6 +218,7 @@ def _pieces(data: Buffer) -> Iterator[memoryview]:
 
 
 _ESTIMATE: Final = zstandard.ZstdCompressionParameters.from_level(1, window_log=16)
+_KEPT: Final = threading.local()
 _BEGINNING: Final = 1 << 14
 _OVERHEAD: Final = 24  # at most what a zstd frame costs beside its content, which a record in a package does not pay
 
@@ -231,5 +233,8 @@ def _begins_larger(data: Buffer, size: int) -> bool:
 
 def _compressed_size(pieces: Iterable[bytes | memoryview]) -> int:
     """About what this costs in a package: zstd at its fastest, with the window that packages have."""
-    compressor = zstandard.ZstdCompressor(compression_params=_ESTIMATE).compressobj()
+    context = getattr(_KEPT, "context", None)
+    if context is None:  # making one costs as much as compressing a few KiB
+        context = _KEPT.context = zstandard.ZstdCompressor(compression_params=_ESTIMATE)
+    compressor = context.compressobj()
     return sum(len(compressor.compress(piece)) for piece in pieces) + len(compressor.flush())
