@@ -22,6 +22,10 @@ CFLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-D_FILE_OFFSET_BITS=64", "-D_G
 
 CALLBACKS = """
 extern "Python" int ota_py_read_at(void *ctx, uint64_t offset, uint8_t *buf, size_t len);
+extern "Python" size_t ota_py_coder_size(void *ctx, int encode, unsigned coding, uint64_t params);
+extern "Python" int ota_py_coder_begin(void *ctx, int encode, unsigned coding, uint64_t params, uint64_t raw,
+                                       void *memory, size_t len);
+extern "Python" int ota_py_coder_step(void *ctx, int encode, struct ota_in *in, struct ota_out *out, int last);
 extern "Python" int ota_py_tick(void *ctx, const struct ota_report *report);
 """
 

@@ -15,6 +15,7 @@ from otastream.stages.execute import block_buffer, execute
 from otastream.stages.read import Source, available_memory, read, seekable
 from otastream.stages.records import records
 from otastream.stages.verify import first, verify
+from otastream.views.codings import Coder
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ def _executor(options: ApplyOptions, preamble: Preamble) -> Executor:
         ignore_space=options.ignore_space,
         block_buffer=block_buffer(),
         workspace=preamble.workspace,
+        coder=Coder(),
     )
     return Executor(options.root, options.tmp, options=settings, tick=options.tick)
 

@@ -16,7 +16,7 @@ from typing import Final
 
 from otastream import cbor, model
 from otastream.errors import Code, OtaError, error
-from otastream.fields import ENGINES, decode_record, encode_record, kind_of
+from otastream.fields import ENGINES, VIEWS, decode_record, encode_record, kind_of
 from otastream.model import Chunk, Codec, Event, Head, Preamble, Record, Tail
 
 MAGIC: Final = b"\x89OTA\r\n\x1a\n"
@@ -213,11 +213,16 @@ def _order_class(record: Record) -> str:
 
 
 def needs_of(record: Record) -> tuple[str, ...]:
-    """Names that the manifest's ``needs`` must list for this record: its kind and its engine."""
+    """Names that the manifest's ``needs`` must list for this record: its kind, its engine and its views.
+
+    The codings of a view's parts stand in the payload; whoever makes it knows them.
+    """
     if isinstance(record, (model.Manifest, model.Expect, model.End)):
         return ()
     engine = getattr(record, "engine", None)
-    return (kind_of(record),) if engine is None else (kind_of(record), ENGINES[engine])
+    views = {getattr(record, name, None) for name in ("old_view", "new_view")} - {None}
+    names = [VIEWS[view] for view in views if view is not None]
+    return (kind_of(record), *([] if engine is None else [ENGINES[engine]]), *names)
 
 
 class Order:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from otastream import cbor, model
 from otastream.errors import Code, error
-from otastream.model import EngineId, Record, Source, State
+from otastream.model import CodingId, EngineId, Record, Source, State, View
 
 # ---- names of kinds and fields ------------------------------------------------------------------------------------
 
@@ -20,7 +20,9 @@ KINDS: Final = ("end", "manifest", "expect", "script", "block", "ubi", "file", "
 ENGINES: Final = {EngineId.FULL: "full", EngineId.BSDIFF: "bsdiff"}
 NEEDS_MAX: Final = 256
 XATTRS_MAX: Final = 1024
-NEEDS: Final = frozenset(KINDS[3:]) | frozenset(ENGINES.values())
+VIEWS: Final = {View.PARTS: "view-parts"}
+CODINGS: Final = {CodingId.DEFLATE: "deflate-zlib", CodingId.XZ: "xz-liblzma", CodingId.ZSTD: "zstd-1.5.4"}
+NEEDS: Final = frozenset([*KINDS[3:], *ENGINES.values(), *VIEWS.values(), *CODINGS.values()])
 
 _NAMES: Final = [
     *("root", "path", "size", "digest", "mode", "uid", "gid", "engine", "source"),
@@ -28,7 +30,7 @@ _NAMES: Final = [
     *("new", "name", "version", "created", "records", "bytes", "compatible", "links", "needs"),
     *("mask", "parents"),
 ]
-_KEYS: Final = {name: number for number, name in enumerate(_NAMES, 1)}
+_KEYS: Final = {name: number for number, name in enumerate(_NAMES, 1)} | {"note": 35}
 _EXPECT: Final = KINDS.index("expect")
 
 # kind, or "expect" with its type -> (fields it needs, fields that may be absent)
@@ -40,9 +42,9 @@ _KINDS: Final[dict[str, tuple[str, str]]] = {
     "expect 3": ("type compatible", ""),
     "expect 4": ("type version", ""),
     "script": ("when engine size digest", "label"),
-    "block": ("targets size digest engine", "source old_view new_view label mask"),
-    "ubi": ("targets size digest engine", "source old_view new_view label mask"),
-    "file": ("path size digest mode", "root uid gid xattrs engine source old_view new_view links label parents"),
+    "block": ("targets size digest engine", "source old_view new_view label mask note"),
+    "ubi": ("targets size digest engine", "source old_view new_view label mask note"),
+    "file": ("path size digest mode", "root uid gid xattrs engine source old_view new_view links label parents note"),
     "delete": ("path type", "root label"),
     "dir": ("path mode", "root uid gid xattrs label"),
     "link": ("path type to", "root uid gid label"),
@@ -174,10 +176,12 @@ def _needs(name: str, value: Any) -> tuple[str, ...]:
     return tuple(need.decode() for need in _list(_need, 0, NEEDS_MAX, rising=True)(name, value))
 
 
-def _view(name: str, value: Any) -> int:
+def _view(name: str, value: Any) -> View:
     if _int(name, value) == 0:
         raise error(Code.FORMAT, f"field {name} says identity, which is never written")
-    raise error(Code.UNSUPPORTED, f"{name.replace('_', ' ')} {value}")
+    if value not in VIEWS:
+        raise error(Code.UNSUPPORTED, f"{name.replace('_', ' ')} {value}")
+    return View(value)
 
 
 def _xattrs(name: str, value: Any) -> model.Xattrs:
@@ -260,6 +264,7 @@ _FIELDS: Final[dict[str, _Check]] = {
     "needs": _needs,
     "mask": _uint((1 << model.TARGETS_MAX) - 1),
     "parents": _flag,
+    "note": _label(255),
 }
 
 
@@ -319,6 +324,8 @@ def _payload(fields: Fields, *, nodes: bool) -> Fields:
     engine, source = fields.get("engine"), fields.get("source")
     if (source is not None) != (engine not in (None, EngineId.FULL)):
         raise error(Code.FORMAT, "a source comes with every engine but full, and with no other")
+    if source is None and ("old_view" in fields or "new_view" in fields):
+        raise error(Code.FORMAT, "a view without a source")
     if source is not None and source.node is not None and not nodes:
         raise error(Code.FORMAT, "the source of a file is a file")
     return _masked(fields)

@@ -8,13 +8,15 @@ from itertools import chain
 
 from otastream.container import has_payload
 from otastream.errors import Code, OtaError, error
+from otastream.fields import CODINGS
 from otastream.keys import Keys
-from otastream.model import Chunk, EngineId, Event, Head, Preamble, Record
+from otastream.model import WORKSPACE_MAX, Chunk, CodingId, EngineId, Event, Head, Manifest, Preamble, Record
 from otastream.native import Buffer, Decoder, Xxh64
 from otastream.stages.decompress import decompress
 from otastream.stages.read import Source, read
 from otastream.stages.records import records
 from otastream.stages.verify import first, verify
+from otastream.views.parts import Frame, decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +55,21 @@ def _inspection(source: Source, keys: Keys | None, *, payloads: bool) -> Inspect
     items = verify(read(source), keys=keys)
     preamble = first(items)
     events = records(decompress(chain([preamble], items)))
-    return Inspection(preamble, _entries(events, payloads=payloads))
+    return Inspection(preamble, _entries(events, payloads=payloads, workspace=preamble.workspace))
 
 
-def _entries(events: Iterable[Event], *, payloads: bool) -> Iterator[Entry]:
+def _entries(events: Iterable[Event], *, payloads: bool, workspace: int) -> Iterator[Entry]:
     number, sent = -1, 0
+    codings: frozenset[CodingId] = frozenset()
     record: Record | None = None
     payload: _Payload | None = None
     try:
         for event in events:
             if isinstance(event, Head):
                 number, sent, record = number + 1, 0, event.record
-                payload = _Payload(record) if payloads and has_payload(record) else None
+                if isinstance(record, Manifest):
+                    codings = frozenset(coding for coding, name in CODINGS.items() if name in record.needs)
+                payload = _Payload(record, workspace, codings) if payloads and has_payload(record) else None
             elif isinstance(event, Chunk):
                 sent += len(event.data)
                 if payload is not None:
@@ -84,21 +89,53 @@ def _entries(events: Iterable[Event], *, payloads: bool) -> Iterator[Entry]:
 class _Payload:
     """Decodes a payload against an old content of zeros: what comes out is of use only if it was sent in full."""
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: Record, workspace: int, codings: frozenset[CodingId]) -> None:
         engine, size, source = (getattr(record, name, None) for name in ("engine", "size", "source"))
         if not isinstance(engine, EngineId) or not isinstance(size, int):
             raise error(Code.INTERNAL, "a payload without an engine")
-        self._decoder = Decoder(engine, size, source=None if source is None else _Zeros(source.size))
+        self._engine, self._size, self._source = engine, size, source
+        self._old_view = getattr(record, "old_view", None) is not None
+        self._new_view = getattr(record, "new_view", None) is not None
+        self._front = bytearray() if self._old_view or self._new_view else None
+        old_size = 0 if source is None else source.size
+        self._frame = Frame(old_size, size, workspace, codings)
+        self._decoder = None if self._front is not None else self._open(size, old_size)
         self._full = engine is EngineId.FULL
         self._digest = getattr(record, "digest", None)
         self._hash = Xxh64()
+        self._wanted = 0
+
+    def _open(self, size: int, old_size: int) -> Decoder:
+        old = None if self._source is None else _Zeros(old_size)
+        return Decoder(self._engine, size, source=old)
 
     def feed(self, data: Buffer) -> None:
-        for output in self._decoder.feed(data):
+        if self._decoder is None and self._front is not None:
+            self._front += data
+            if len(self._front) < self._wanted or not (data := self._begin(bytes(self._front))):
+                return
+        for output in self._decoder.feed(data) if self._decoder is not None else ():
             if self._full:
                 self._hash.update(output)
 
+    def _begin(self, front: bytes) -> bytes:
+        """The views are complete, if they are: the engine begins. What follows them."""
+        found = decode(front, old=self._old_view, new=self._new_view, frame=self._frame)
+        if found is None:
+            self._wanted = 2 * len(front)  # not to read it all again with every chunk
+            if len(front) > WORKSPACE_MAX:
+                raise error(Code.LIMIT, "a view is larger than any workspace")
+            return b""
+        self._decoder = self._open(found[0].size() if self._new_view else self._size, found[2])
+        self._front = None
+        return front[found[1] :]
+
     def finish(self) -> None:
+        if self._decoder is None and self._front is not None:
+            self._wanted = 0
+            self.feed(b"")
+        if self._decoder is None:
+            raise error(Code.DELTA, "a payload ends inside of its views")
         self._decoder.finish()
         if self._full and self._hash.value() != self._digest:
             raise error(Code.CORRUPT, "a payload is not what its record says")

@@ -34,6 +34,20 @@ class EngineId(enum.IntEnum):
     BSDIFF = 1
 
 
+class View(enum.IntEnum):
+    """What a delta runs between, where that is not the content itself."""
+
+    PARTS = 1
+
+
+class CodingId(enum.IntEnum):
+    """How a part of an image is compressed: a promise of bytes, kept by one library."""
+
+    DEFLATE = 1
+    XZ = 2
+    ZSTD = 3
+
+
 class When(enum.IntEnum):
     INLINE = 0
     BEGIN = 1
@@ -171,6 +185,9 @@ class Block:
     source: Source | None = None
     label: str | None = None
     mask: int | None = None
+    old_view: View | None = None
+    new_view: View | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +199,9 @@ class Ubi:
     source: Source | None = None
     label: str | None = None
     mask: int | None = None
+    old_view: View | None = None
+    new_view: View | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +220,9 @@ class File:
     single: bool = False  # field links = 1
     label: str | None = None
     parents: bool = False  # missing folders above are made first
+    old_view: View | None = None
+    new_view: View | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -258,6 +258,75 @@ def sketch(data: Buffer) -> list[int]:
     return list(out[0 : lib.ota_sketch(view, len(view), out, SKETCH)])
 
 
+# ---- coders of views -------------------------------------------------------------------------------------------
+
+
+class Coder(Protocol):
+    """Decoders and encoders for the parts of images, docs/SPEC.md section 6.5; one of each is at work at a time."""
+
+    @property
+    def codings(self) -> int:
+        """Bit per id of a coding."""
+
+    def size(self, encode: bool, coding: int, params: int) -> int:
+        """Bytes of memory that a board gives it; 0: there is no such coding."""
+
+    def begin(self, encode: bool, coding: int, params: int) -> None:
+        """Start a part."""
+
+    def step(self, encode: bool, data: bytes, room: int, *, last: bool) -> tuple[int, bytes, bool]:
+        """Bytes of data taken, at most room bytes of output, and whether the part is complete. ValueError: damaged."""
+
+
+class _CoderContext:
+    """What the callbacks need, and the struct that names them."""
+
+    def __init__(self, coder: Coder) -> None:
+        self.coder = coder
+        self.failure: BaseException | None = None
+        self.handle = ffi.new_handle(self)
+        self.raw = ffi.new(
+            "struct ota_coder *",
+            {
+                "ctx": self.handle,
+                "codings": coder.codings,
+                "size": lib.ota_py_coder_size,
+                "begin": lib.ota_py_coder_begin,
+                "step": lib.ota_py_coder_step,
+            },
+        )
+
+
+@ffi.def_extern()  # type: ignore[untyped-decorator]
+def ota_py_coder_size(handle: Any, encode: int, coding: int, params: int) -> int:
+    context: _CoderContext = ffi.from_handle(handle)
+    return context.coder.size(bool(encode), coding, params)
+
+
+@ffi.def_extern(error=-int(Code.INTERNAL))  # type: ignore[untyped-decorator]
+def ota_py_coder_begin(handle: Any, encode: int, coding: int, params: int, _raw: int, _memory: Any, _len: int) -> int:
+    context: _CoderContext = ffi.from_handle(handle)
+    context.coder.begin(bool(encode), coding, params)
+    return 0
+
+
+@ffi.def_extern(error=-int(Code.INTERNAL))  # type: ignore[untyped-decorator]
+def ota_py_coder_step(handle: Any, encode: int, cursor_in: Any, cursor_out: Any, last: int) -> int:
+    context: _CoderContext = ffi.from_handle(handle)
+    data = bytes(ffi.buffer(cursor_in.src + cursor_in.pos, cursor_in.size - cursor_in.pos)) if cursor_in.src else b""
+    room = cursor_out.size - cursor_out.pos
+    try:
+        taken, out, done = context.coder.step(bool(encode), data, room, last=bool(last))
+    except ValueError:
+        return -int(Code.DELTA)
+    ffi.memmove(cursor_out.dst + cursor_out.pos, out, len(out))
+    cursor_in.pos += taken
+    cursor_out.pos += len(out)
+    if done:
+        return int(lib.OTA_DONE)
+    return int(lib.OTA_WANT_OUTPUT if len(out) == room else lib.OTA_WANT_INPUT)
+
+
 # ---- executing -------------------------------------------------------------------------------------------------
 
 
@@ -299,6 +368,7 @@ class ExecOptions:
     """How to execute. Sizes in bytes; block_buffer is a multiple of 512 and at least the largest erase block.
 
     check_only: read all records, look at no target. workspace: for engines and views, as the preamble states it.
+    coder: for views; without one, a package that needs any is refused.
     """
 
     dry_run: bool = False
@@ -308,6 +378,7 @@ class ExecOptions:
     block_buffer: int = 1 << 16
     header_max: int = 16384
     workspace: int = 0
+    coder: Coder | None = None
     shell: bytes | None = None
 
 
@@ -366,6 +437,7 @@ class Executor:
         self._root, self._tmp = os.fsencode(root), os.fsencode(tmp)
         self._options = options if options is not None else ExecOptions()
         self._tick = None if tick is None else _TickContext(tick)
+        self._coder = None if self._options.coder is None else _CoderContext(self._options.coder)
         self._handle = ffi.NULL if self._tick is None else ffi.new_handle(self._tick)
         self._posix: Any = None
         self._workspace: Any = None
@@ -449,6 +521,7 @@ class Executor:
                 "block_buffer": options.block_buffer,
                 "header_max": options.header_max,
                 "workspace": options.workspace,
+                "coder": ffi.NULL if self._coder is None else self._coder.raw,
             },
         )
         size = int(lib.ota_exec_size(settings))

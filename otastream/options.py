@@ -9,7 +9,7 @@ from typing import Final
 from otastream import container
 from otastream.errors import Code, error
 from otastream.keys import Signer, check_signers
-from otastream.model import Codec, EngineId, Preamble
+from otastream.model import WORKSPACE_MAX, WORKSPACE_UNIT, Codec, CodingId, EngineId, Preamble
 from otastream.tree import DELTA_MAX
 
 WINDOW_LOGS: Final = {Codec.NONE: 0, Codec.GZIP: 15, Codec.ZSTD: 16}
@@ -21,6 +21,15 @@ make packages about 1 % smaller.
 
 BUDGET_WINDOW_LOGS: Final = {Codec.NONE: 0, Codec.GZIP: 15, Codec.ZSTD: 23}
 """The largest that a memory budget is spent on."""
+
+ENCODERS: Final = {"gzip": CodingId.DEFLATE, "xz": CodingId.XZ, "zstd": CodingId.ZSTD}
+"""Names of ``--board-encoders``."""
+
+BOARD_ENCODERS: Final = frozenset({CodingId.DEFLATE})
+"""What every board program has."""
+
+VIEW_MEMORY: Final = 8 << 20
+"""Most bytes that a view may take on a board when there is no memory budget."""
 
 Progress = Callable[[str, int, int, bytes], None]
 """phase, done, total (0: not known), the target at work."""
@@ -37,6 +46,7 @@ ENGINES: Final[dict[str, tuple[EngineId, ...]]] = {
 class PackOptions:
     """How to make a package. Sizes in bytes.
 
+    encoders: codings of image parts that the boards can recompress; empty: no delta looks inside of compressed images.
     codec None: zstd, or what the budget of ``ram`` leaves room for. window_log, frame_log: upper bounds. level: of the
     codec, None: its default. jobs: threads that make deltas. delta_max: larger files are sent full.
     block_buffer: largest erase block of the boards. signers: who signs the package. created: seconds since 1970 to
@@ -52,6 +62,7 @@ class PackOptions:
     jobs: int = 1
     delta_max: int = DELTA_MAX
     block_buffer: int = 65536
+    encoders: frozenset[CodingId] = BOARD_ENCODERS
     owner: bool = False
     xattrs: bool = False
     signers: tuple[Signer, ...] = ()
@@ -92,26 +103,38 @@ def check_options(options: PackOptions) -> None:
     check_signers(options.signers)
 
 
-def fit(options: PackOptions, *, source: bool) -> Fit:
+def workspace_max(options: PackOptions) -> int:
+    """The most bytes that engines and views may take: what ``options.ram`` has left beside the smallest buffers."""
+    if options.ram is None:
+        return VIEW_MEMORY
+    codecs = (Codec.NONE, Codec.GZIP, Codec.ZSTD) if options.codec is None else (options.codec,)
+    least = min(_smallest(codec, options, source=True).ram for codec in codecs)
+    return max(0, min(WORKSPACE_MAX, (options.ram - least) // WORKSPACE_UNIT * WORKSPACE_UNIT))
+
+
+def fit(options: PackOptions, *, source: bool, workspace: int = 0) -> Fit:
     """The largest window, then the largest frame, that keep applying within ``options.ram``.
 
-    source: whether any record reads old content. Without a budget: what the options say. A codec that was asked for is
-    never exchanged for another one. USAGE: nothing fits; the hint says what would.
+    source: whether any record reads old content; workspace: bytes for engines and views. Without a budget: what the
+    options say. A codec that was asked for is never exchanged for another one. USAGE: nothing fits; the hint says what
+    would.
     """
     codecs = (Codec.ZSTD, Codec.GZIP, Codec.NONE) if options.codec is None else (options.codec,)
     for codec in codecs:
-        found = _fit_codec(codec, options, source=source)
+        found = _fit_codec(codec, options, source=source, workspace=workspace)
         if found is not None:
             return found
-    smallest = [_smallest(codec, options, source=source) for codec in codecs]
+    smallest = [_smallest(codec, options, source=source, workspace=workspace) for codec in codecs]
     least = min(smallest, key=lambda item: item.ram)
     hint = f"at least --ram {-(-least.ram // 1024)}K is needed"
-    if options.codec is not None and _fit_codec(Codec.NONE, replace(options, window_log=None), source=source):
+    if options.codec is not None and _fit_codec(
+        Codec.NONE, replace(options, window_log=None), source=source, workspace=workspace
+    ):
         hint += f" with codec {options.codec.name.lower()}; others need less"
     raise error(Code.USAGE, f"applying needs {least.ram} bytes at least, the budget is {options.ram}", hint=hint)
 
 
-def refit(preamble: Preamble, options: PackOptions, *, source: bool) -> Fit:
+def refit(preamble: Preamble, options: PackOptions, *, source: bool, workspace: int = 0) -> Fit:
     """The same for a package that is written anew: its own codec, window and frames unless the options say otherwise.
 
     What it was said to need is never lowered, since larger erase blocks than the usual ones may be part of it, and its
@@ -120,13 +143,13 @@ def refit(preamble: Preamble, options: PackOptions, *, source: bool) -> Fit:
     if options.codec is None and options.window_log is None:
         options = replace(options, codec=preamble.codec, window_log=preamble.window_log)
     options = replace(options, frame_log=min(options.frame_log, preamble.frame_log))
-    made = fit(options, source=source)
+    made = fit(options, source=source, workspace=max(workspace, preamble.workspace))
     if options.ram is None and made.ram < preamble.ram:
         made = replace(made, ram=preamble.ram)
-    return replace(made, workspace=max(made.workspace, preamble.workspace))
+    return made
 
 
-def _fit_codec(codec: Codec, options: PackOptions, *, source: bool) -> Fit | None:
+def _fit_codec(codec: Codec, options: PackOptions, *, source: bool, workspace: int) -> Fit | None:
     logs = container.WINDOW_LOGS[codec]
     usual = WINDOW_LOGS if options.ram is None else BUDGET_WINDOW_LOGS
     top = usual[codec] if options.window_log is None else options.window_log
@@ -137,18 +160,24 @@ def _fit_codec(codec: Codec, options: PackOptions, *, source: bool) -> Fit | Non
     for window_log in range(top, logs.start - 1, -1):
         # small frames cost 36 bytes each: halving the window is cheaper until it is of little use
         for frame_log in range(options.frame_log, min(options.frame_log, 12) - 1, -1):
-            found = _made(codec, window_log, frame_log, options, source=source)
+            found = _made(codec, window_log, frame_log, options, source=source, workspace=workspace)
             if options.ram is None or found.ram <= options.ram:
                 return found
     return None
 
 
-def _smallest(codec: Codec, options: PackOptions, *, source: bool) -> Fit:
-    return _made(codec, container.WINDOW_LOGS[codec].start, min(options.frame_log, 12), options, source=source)
+def _smallest(codec: Codec, options: PackOptions, *, source: bool, workspace: int = 0) -> Fit:
+    window_log, frame_log = container.WINDOW_LOGS[codec].start, min(options.frame_log, 12)
+    return _made(codec, window_log, frame_log, options, source=source, workspace=workspace)
 
 
-def _made(codec: Codec, window_log: int, frame_log: int, options: PackOptions, *, source: bool) -> Fit:
+def _made(codec: Codec, window_log: int, frame_log: int, options: PackOptions, *, source: bool, workspace: int) -> Fit:
     need = container.ram(
-        codec, window_log, frame_log=frame_log, source=source, block_buffer=max(options.block_buffer, 65536)
+        codec,
+        window_log,
+        frame_log=frame_log,
+        source=source,
+        block_buffer=max(options.block_buffer, 65536),
+        workspace=workspace,
     )
-    return Fit(codec, window_log, frame_log, need, options.level)
+    return Fit(codec, window_log, frame_log, need, options.level, workspace)

@@ -68,7 +68,7 @@ def pack_release(release: Release, *, output: str, options: PackOptions | None =
     options = options or PackOptions()
     with planned(release, options) as work, closing(_diffed(work, options)) as ready:  # scan, hash, plan; diff
         summary = Summary(work.steps.counts, work.steps.records)
-        made = fit(options, source=work.steps.sources)
+        made = fit(options, source=work.steps.sources, workspace=work.steps.workspace)
         events = _headed(ready, work, summary, options)
         stream = _compressed(events, made)
         _written(stream, made, output, summary, options)
@@ -93,7 +93,7 @@ def append_release(
         old = records(decompress(chain([preamble], frames)))
         with planned(release, options) as work, closing(_diffed(work, options)) as ready:
             summary = Summary(work.steps.counts, work.steps.records)
-            made = refit(preamble, options, source=work.steps.sources)
+            made = refit(preamble, options, source=work.steps.sources, workspace=work.steps.workspace)
             events = insert(old, added=_headed(ready, work, summary, options), seen=work.steps.claim)
             stream = _compressed(events, made)
             _written(stream, made, package, summary, options)

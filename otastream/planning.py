@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from otastream import gather
 from otastream.cache import DeltaCache
 from otastream.config import Folder, Release, check_release
-from otastream.model import Block, Manifest, Ubi, When
-from otastream.options import ENGINES, PackOptions, check_options
+from otastream.fields import CODINGS
+from otastream.model import WORKSPACE_UNIT, Block, Manifest, Ubi, When
+from otastream.options import ENGINES, PackOptions, check_options, workspace_max
 from otastream.spool import Steps, Trees
-from otastream.stages.diff import diff
+from otastream.stages.diff import Views, diff
 from otastream.stages.hash import hash_entries, sketch_file
 from otastream.stages.limit import limit
 from otastream.stages.plan import Place, plan
@@ -86,13 +87,17 @@ def _images(
 ) -> list[Ready]:
     """Images are decided before the rest: what must hold on the board depends on whether a delta is sent."""
     images = []
-    for item in diff(_limited(gather.images(release), options), engines=ENGINES[options.engine], cache=cache):
+    views = Views(options.encoders, workspace_max(options)) if options.encoders else None
+    engines = ENGINES[options.engine]
+    for item in diff(_limited(gather.images(release), options), engines=engines, views=views, cache=cache):
         images.append(item)
         if item.payload is not None:
             stack.callback(item.payload.close)
         if isinstance(item.record, Block | Ubi):
             steps.expect(image_expect(item.record))
         steps.count(item.record, Change.CHANGED)
+        steps.needs.update(CODINGS[coding] for coding in item.codings)
+        steps.workspace = max(steps.workspace, -(-item.workspace // WORKSPACE_UNIT) * WORKSPACE_UNIT)
     return images
 
 

@@ -154,6 +154,7 @@ class Steps(_Database):
         self.bytes = 0
         self.sources = False  # whether any record may read old content
         self.needs: set[str] = set()
+        self.workspace = 0  # bytes that views and engines of records take, at most
         self.counts: Counter[Change] = Counter()
 
     def add(self, steps: Iterable[Step]) -> None:

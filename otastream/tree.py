@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from otastream.model import Action, Expect, Owner, Xattrs
+from otastream.model import Action, CodingId, Expect, Owner, Xattrs
 
 READ_SIZE: Final = 1 << 20  # bytes read at once from inputs
 DELTA_MAX: Final = 512 << 20
@@ -118,12 +118,15 @@ class Payload(Protocol):
 class Ready:
     """A record whose engine is decided, with its payload where it has one. raw: its encoded header, if it is known.
     cached: its delta was made in an earlier run.
+    codings: what a view in the payload needs of the board; workspace: bytes for view and engine.
     """
 
     record: Action
     payload: Payload | None = None
     raw: bytes | None = None
     cached: bool = False
+    codings: frozenset[CodingId] = frozenset()
+    workspace: int = 0
 
 
 def basename(path: bytes) -> bytes:

@@ -109,6 +109,7 @@ static int allocate(struct board *b)
     b->exec_options.block_buffer = erase > BLOCK_BUFFER ? erase : BLOCK_BUFFER;
     b->exec_options.header_max = OTA_HEADER_MAX;
     b->exec_options.workspace = p->workspace;
+    b->exec_options.coder = board_coder();
     b->exec_size = ota_exec_size(&b->exec_options);
     b->codec_size = board_codec_size(p->codec, (uint64_t)1 << p->window_log);
     if (b->exec_size == 0) {

@@ -12,6 +12,7 @@
  *   input.c     a file or a pipe, an outer gzip or zstd layer taken off
  *   frames.c    preamble and frames, authenticated (docs/SPEC.md sections 2 and 3)
  *   codec.c     zlib and libzstd on supplied memory
+ *   coder.c     the same libraries as coders of views
  *   keys.c      trusted keys, signatures
  *   status.c    the file that says after a reboot what happened
  *   progress.c  progress for people and programs
@@ -130,6 +131,13 @@ int board_codec_step(struct board_codec *c, struct ota_in *in, struct ota_out *o
 /* Window that a zstd frame needs, from its first bytes. 0, 1 (more bytes are needed) or -BOARD_DAMAGED. */
 int board_codec_zstd_window(const uint8_t *head, size_t len, uint64_t *window);
 const char *board_codec_fault_text(int fault);
+
+/* ---- coders of views --------------------------------------------------------------------------------------------- */
+
+/* Decoders and encoders of the parts of images (docs/SPEC.md section 6.5), on supplied memory. There is one. */
+const struct ota_coder *board_coder(void);
+/* Name and version of the library behind a coding, NULL when this program was built without it. */
+const char *board_coder_library(enum ota_coding_id id);
 
 /* ---- input ------------------------------------------------------------------------------------------------------- */
 

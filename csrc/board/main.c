@@ -20,6 +20,19 @@ static int occupy_standard_files(void)
     return fd < 0 ? -1 : close(fd);
 }
 
+/* The version, then one line for each library that can rebuild compressed parts of images. */
+static void say_version(void)
+{
+    static const char *const names[] = {"", "deflate-zlib", "xz-liblzma", "zstd-1.5.4"};
+    puts(BOARD_PROGRAM " " OTA_VERSION_TEXT);
+    for (unsigned id = OTA_CODING_DEFLATE; id <= OTA_CODING_ZSTD; id++) {
+        const char *library = board_coder_library((enum ota_coding_id)id);
+        if (library != NULL) {
+            printf("%s (%s)\n", names[id], library);
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
     struct board_options options;
@@ -34,7 +47,7 @@ int main(int argc, char **argv)
         board_help();
         return 0;
     case BOARD_VERSION:
-        puts(BOARD_PROGRAM " " OTA_VERSION_TEXT);
+        say_version();
         return 0;
     case BOARD_SELF_TEST:
         return board_self_test(&options);

@@ -196,6 +196,11 @@ static int check_needs(struct ota_exec *ex)
     const struct ota_record *r = &ex->rec;
     uint64_t used = 0;
     if (r->kind == OTA_KIND_MANIFEST) {
+        uint64_t codings = r->needs & ~(OTA_NEED_CODING(0) - 1u);
+        if (ex->options.coder != NULL)
+            codings &= ~((uint64_t)ex->options.coder->codings << 48);
+        if (codings != 0)
+            return ota_exec_fail(ex, ERR(UNSUPPORTED), ota_need_name(codings));
         ex->needs = r->needs;
         ex->report.records_total = r->records;
         ex->report.bytes_total = r->bytes;
@@ -207,6 +212,10 @@ static int check_needs(struct ota_exec *ex)
         used |= OTA_NEED_KIND(r->kind);
     if (r->engine >= 0)
         used |= OTA_NEED_ENGINE(r->engine);
+    if (r->old_view != OTA_VIEW_IDENTITY)
+        used |= OTA_NEED_VIEW(r->old_view);
+    if (r->new_view != OTA_VIEW_IDENTITY)
+        used |= OTA_NEED_VIEW(r->new_view);
     return (used & ~ex->needs) != 0 ? ERR(FORMAT) : 0;
 }
 

@@ -11,6 +11,7 @@
 
 #include "flash.h"
 #include "otastream.h"
+#include "view.h"
 #include "wire.h"
 
 #define ERR(name) (-(int)OTA_E_##name)
@@ -68,6 +69,9 @@ struct ota_exec {
     int payload_done;
     struct ota_xxh64 hash;
     struct ota_source source;
+    struct ota_view view; /* when the record has one */
+    int viewed;
+    int engine_ready; /* the payload has come to where the engine begins */
     struct ota_flash source_flash;
     struct ota_flash_reader source_reader;
     int source_is_node;

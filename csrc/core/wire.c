@@ -193,12 +193,29 @@ struct need_name {
 };
 
 static const struct need_name need_names[] = {
-    {"block", OTA_NEED_KIND(OTA_KIND_BLOCK)},   {"bsdiff", OTA_NEED_ENGINE(OTA_ENGINE_BSDIFF)},
-    {"delete", OTA_NEED_KIND(OTA_KIND_DELETE)}, {"dir", OTA_NEED_KIND(OTA_KIND_DIR)},
-    {"file", OTA_NEED_KIND(OTA_KIND_FILE)},     {"full", OTA_NEED_ENGINE(OTA_ENGINE_FULL)},
-    {"link", OTA_NEED_KIND(OTA_KIND_LINK)},     {"move", OTA_NEED_KIND(OTA_KIND_MOVE)},
-    {"script", OTA_NEED_KIND(OTA_KIND_SCRIPT)}, {"ubi", OTA_NEED_KIND(OTA_KIND_UBI)},
+    {"block", OTA_NEED_KIND(OTA_KIND_BLOCK)},
+    {"bsdiff", OTA_NEED_ENGINE(OTA_ENGINE_BSDIFF)},
+    {"deflate-zlib", OTA_NEED_CODING(OTA_CODING_DEFLATE)},
+    {"delete", OTA_NEED_KIND(OTA_KIND_DELETE)},
+    {"dir", OTA_NEED_KIND(OTA_KIND_DIR)},
+    {"file", OTA_NEED_KIND(OTA_KIND_FILE)},
+    {"full", OTA_NEED_ENGINE(OTA_ENGINE_FULL)},
+    {"link", OTA_NEED_KIND(OTA_KIND_LINK)},
+    {"move", OTA_NEED_KIND(OTA_KIND_MOVE)},
+    {"script", OTA_NEED_KIND(OTA_KIND_SCRIPT)},
+    {"ubi", OTA_NEED_KIND(OTA_KIND_UBI)},
+    {"view-parts", OTA_NEED_VIEW(OTA_VIEW_PARTS)},
+    {"xz-liblzma", OTA_NEED_CODING(OTA_CODING_XZ)},
+    {"zstd-1.5.4", OTA_NEED_CODING(OTA_CODING_ZSTD)},
 };
+
+const char *ota_need_name(uint64_t bits)
+{
+    for (size_t i = 0; i < sizeof need_names / sizeof need_names[0]; i++)
+        if ((need_names[i].bit & bits) != 0)
+            return need_names[i].name;
+    return "";
+}
 
 static int get_needs(struct ota_cbor *c, struct ota_record *rec, char *detail, size_t cap)
 {
@@ -255,11 +272,17 @@ static int get_engine(struct ota_cbor *c, struct ota_record *rec)
     return st;
 }
 
+/* Identity is never written. */
+static int get_view(struct ota_cbor *c, unsigned *out)
+{
+    int st = get_small(c, OTA_VIEW_PARTS, out);
+    return st == 0 && *out == OTA_VIEW_IDENTITY ? ERR(FORMAT) : st;
+}
+
 /* One case per key; the only place that knows which field of the struct a key fills. */
 static int get_field(struct ota_cbor *c, uint64_t key, struct ota_record *rec, char *detail, size_t cap)
 {
     struct ota_text ignored;
-    unsigned view;
     uint64_t number;
     int st;
     switch (key) {
@@ -284,15 +307,17 @@ static int get_field(struct ota_cbor *c, uint64_t key, struct ota_record *rec, c
     case OTA_KEY_TARGETS:
         return get_targets(c, rec);
     case OTA_KEY_OLD_VIEW:
-    case OTA_KEY_NEW_VIEW: /* version 1 knows only identity, which is never written */
-        st = get_small(c, 0, &view);
-        return st == 0 ? ERR(FORMAT) : st;
+        return get_view(c, &rec->old_view);
+    case OTA_KEY_NEW_VIEW:
+        return get_view(c, &rec->new_view);
     case OTA_KEY_XATTRS:
         return get_xattrs(c, rec);
     case OTA_KEY_WHEN:
         return get_small(c, OTA_SCRIPT_END, &rec->when);
     case OTA_KEY_LABEL:
         return ota_cbor_string(c, 3, 1, 512, &ignored);
+    case OTA_KEY_NOTE:
+        return ota_cbor_string(c, 3, 1, 255, &ignored);
     case OTA_KEY_TO:
         return ota_cbor_string(c, 2, 0, SIZE_MAX, &rec->to);
     case OTA_KEY_TYPE:
@@ -340,10 +365,12 @@ static const struct kind_rule kind_rules[OTA_KINDS] = {
      K(ROOT) | K(PATH) | K(OLD) | K(NEW) | K(SOURCE) | K(TARGETS) | K(SIZE) | K(DIGEST) | K(COMPATIBLE) | K(VERSION) |
          K(MASK)},
     {"script", K(WHEN) | K(ENGINE) | K(SIZE) | K(DIGEST), K(LABEL)},
-    {"block", K(TARGETS) | K(SIZE) | K(DIGEST) | K(ENGINE), K(SOURCE) | K(OLD_VIEW) | K(NEW_VIEW) | K(LABEL) | K(MASK)},
-    {"ubi", K(TARGETS) | K(SIZE) | K(DIGEST) | K(ENGINE), K(SOURCE) | K(OLD_VIEW) | K(NEW_VIEW) | K(LABEL) | K(MASK)},
+    {"block", K(TARGETS) | K(SIZE) | K(DIGEST) | K(ENGINE),
+     K(SOURCE) | K(OLD_VIEW) | K(NEW_VIEW) | K(LABEL) | K(MASK) | K(NOTE)},
+    {"ubi", K(TARGETS) | K(SIZE) | K(DIGEST) | K(ENGINE),
+     K(SOURCE) | K(OLD_VIEW) | K(NEW_VIEW) | K(LABEL) | K(MASK) | K(NOTE)},
     {"file", K(PATH) | K(SIZE) | K(DIGEST) | K(MODE),
-     K(ROOT) | META | K(ENGINE) | K(SOURCE) | K(OLD_VIEW) | K(NEW_VIEW) | K(LINKS) | K(LABEL) | K(PARENTS)},
+     K(ROOT) | META | K(ENGINE) | K(SOURCE) | K(OLD_VIEW) | K(NEW_VIEW) | K(LINKS) | K(LABEL) | K(PARENTS) | K(NOTE)},
     {"delete", K(PATH) | K(TYPE), K(ROOT) | K(LABEL)},
     {"dir", K(PATH) | K(MODE), K(ROOT) | META | K(LABEL)},
     {"link", K(PATH) | K(TYPE) | K(TO), K(ROOT) | K(UID) | K(GID) | K(LABEL)},
@@ -386,6 +413,8 @@ static int check_relations(const struct ota_record *rec)
     case OTA_KIND_UBI:
     case OTA_KIND_FILE:
         payload_source = rec->engine > OTA_ENGINE_FULL;
+        if (!payload_source && (rec->old_view != OTA_VIEW_IDENTITY || rec->new_view != OTA_VIEW_IDENTITY))
+            return ERR(FORMAT);
         if (rec->kind == OTA_KIND_FILE && rec->source.type == OTA_SOURCE_NODE)
             return ERR(FORMAT);
         return payload_source != (rec->source.type != OTA_SOURCE_NONE) ? ERR(FORMAT) : 0;

@@ -50,7 +50,8 @@ enum ota_key {
     OTA_KEY_NEEDS = 27,
     OTA_KEY_MASK = 28,
     OTA_KEY_PARENTS = 29,
-    OTA_KEYS = 30,
+    OTA_KEY_NOTE = 35,
+    OTA_KEYS = 36,
 };
 
 enum ota_expect_type { OTA_EXPECT_TREE = 1, OTA_EXPECT_NODE = 2, OTA_EXPECT_BOARD = 3, OTA_EXPECT_VERSION = 4 };
@@ -82,9 +83,12 @@ struct ota_record_source {
     struct ota_text node;
 };
 
-/* Bits of `needs`: kinds at their number (0..15), engines (16..31) and views (32..47) above. */
+/* Bits of `needs`: kinds at their number (0..15), engines (16..31), views (32..47) and codings of parts (48..63) above.
+ */
 #define OTA_NEED_KIND(kind) (UINT64_C(1) << (kind))
 #define OTA_NEED_ENGINE(id) (UINT64_C(1) << (16 + (id)))
+#define OTA_NEED_VIEW(id) (UINT64_C(1) << (32 + (id)))
+#define OTA_NEED_CODING(id) (UINT64_C(1) << (48 + (id)))
 
 /* Bit of a key in `has`. */
 #define OTA_HAS(name) (UINT64_C(1) << OTA_KEY_##name)
@@ -101,6 +105,8 @@ struct ota_record {
     uint32_t uid;
     uint32_t gid;
     int engine; /* -1: no payload */
+    unsigned old_view;
+    unsigned new_view;
     struct ota_record_source source;
     struct ota_text targets[OTA_TARGETS_MAX];
     unsigned target_count;
@@ -119,6 +125,9 @@ struct ota_record {
     struct ota_text compatible; /* encoded array */
     uint64_t needs;
 };
+
+/* The name in `needs` of the lowest bit of these, "" when none has one. */
+const char *ota_need_name(uint64_t bits);
 
 /* Parse one header. On failure detail (at least 64 bytes) names what is wrong. */
 int ota_record_parse(const uint8_t *header, size_t len, struct ota_record *rec, char *detail, size_t detail_cap);

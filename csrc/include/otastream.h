@@ -144,6 +144,33 @@ int ota_engine_init(void *workspace, size_t workspace_len, int id, size_t window
  * OTA_DONE: new_size bytes were made and the payload ended exactly there; payload after that is OTA_E_DELTA. */
 int ota_engine_step(void *workspace, struct ota_in *in, struct ota_out *out);
 
+/* ---- views: what a delta runs between (docs/SPEC.md section 6.5) ------------------------------------------------ */
+
+enum ota_view_id {
+    OTA_VIEW_IDENTITY = 0, /* the content itself */
+    OTA_VIEW_PARTS = 1,    /* its compressed parts decompressed */
+};
+
+enum ota_coding_id {
+    OTA_CODING_DEFLATE = 1, /* RFC 1951 and RFC 1950, as zlib writes it */
+    OTA_CODING_XZ = 2,      /* an .xz stream of one block, as liblzma writes it */
+    OTA_CODING_ZSTD = 3,    /* an RFC 8878 frame, as libzstd 1.5.4 writes it */
+};
+
+/* Decompressors and compressors: the core calls no library, the composer supplies them. At most one decoder and one
+ * encoder are at work, each in its own memory; begin may be called again at any time. */
+struct ota_coder {
+    void *ctx;
+    uint32_t codings; /* bit per enum ota_coding_id: both directions are there, byte for byte as the id promises */
+    /* Bytes that begin needs, 16-byte aligned; 0: no such coding, or not with these parameters. */
+    size_t (*size)(void *ctx, int encode, unsigned coding, uint64_t params);
+    /* Start a part of raw bytes (decompressed). 0 or a negative status. */
+    int (*begin)(void *ctx, int encode, unsigned coding, uint64_t params, uint64_t raw, void *memory, size_t len);
+    /* last: in holds all that is left of the part. OTA_DONE: the part is complete; OTA_WANT_INPUT: in is used up;
+     * OTA_WANT_OUTPUT: out is full; negative: OTA_E_DELTA for what does not decode. */
+    int (*step)(void *ctx, int encode, struct ota_in *in, struct ota_out *out, int last);
+};
+
 /* ---- executor: records in, changes on the board out ------------------------------------------------------------- */
 
 enum ota_phase {
@@ -182,6 +209,7 @@ struct ota_exec_options {
     uint32_t block_buffer; /* bytes of the block buffer; at least the largest erase block, a multiple of 512 */
     uint32_t header_max;   /* longest record header accepted, at most OTA_HEADER_MAX */
     uint32_t workspace;    /* bytes for engines and views, as the preamble states them; a minimum is added by itself */
+    const struct ota_coder *coder; /* for views; NULL: a package that needs one is refused. Must outlive the executor */
 };
 
 /* cdef-end */

@@ -14,11 +14,12 @@ import msgspec
 from otastream.cli import _output, _progress, _sign
 from otastream.config import Folder, Release, Scripts, load_release, parse_size
 from otastream.errors import Code, OtaError, error
-from otastream.model import Codec
-from otastream.options import ENGINES, PackOptions
+from otastream.model import Codec, CodingId
+from otastream.options import BOARD_ENCODERS, ENCODERS, ENGINES, PackOptions
 from otastream.pack import Summary
 from otastream.tree import Change
 
+BOARD: Final = [name for name, coding in ENCODERS.items() if coding in BOARD_ENCODERS]
 F = TypeVar("F", bound=Callable[..., Any])
 _FILE: Final = click.Path(dir_okay=False)
 
@@ -33,6 +34,9 @@ _OPTIONS: Final = (
     click.option("--end-script", type=_FILE, help="Shell script to run in the end, also after a failure."),
     click.option("--engine", type=click.Choice(list(ENGINES)), default="auto", show_default=True,
                  help="How changed files are coded; a file that is smaller in full is always sent so."),
+    click.option("--board-encoders", default=",".join(BOARD), show_default=True, metavar="NAMES",
+                 help="What the boards can compress again (see otaunpack --version), of gzip, xz, zstd: deltas look "
+                 "inside of images that are compressed so. none: they never do."),
     click.option("--codec", type=click.Choice([codec.name.lower() for codec in Codec]),
                  help="Compression of the package. [default: zstd, or what --ram has room for]"),
     click.option("--level", type=int, help="Level of the codec. [default: zstd 19, gzip 9]"),
@@ -71,6 +75,7 @@ class Arguments:
     begin_script: str | None
     end_script: str | None
     engine: str
+    board_encoders: str
     codec: str | None
     level: int | None
     ram: str | None
@@ -121,6 +126,7 @@ class Arguments:
             level=self.level,
             ram=size_option("--ram", self.ram),
             engine=self.engine,
+            encoders=encoders(self.board_encoders),
             jobs=self.jobs or len(os.sched_getaffinity(0)),
             delta_max=size_option("--delta-max", self.delta_max) or default.delta_max,
             block_buffer=size_option("--erase-block", self.erase_block) or default.block_buffer,
@@ -146,6 +152,16 @@ def watched(options: PackOptions, progress: _progress.Progress) -> PackOptions:
         progress.update(phase=phase, done=done, total=total or None, target=_output.shown(target))
 
     return replace(options, progress=show)
+
+
+def encoders(text: str) -> frozenset[CodingId]:
+    """The codings that --board-encoders names. USAGE."""
+    names = set(text.split(","))
+    if names == {"none"}:
+        return frozenset()
+    if unknown := names - ENCODERS.keys():
+        raise error(Code.USAGE, f"--board-encoders: {min(unknown)!r} is none of {', '.join(ENCODERS)}, none")
+    return frozenset(ENCODERS[name] for name in names)
 
 
 def size_option(option: str, text: str | None) -> int | None:

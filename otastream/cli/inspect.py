@@ -88,6 +88,8 @@ def _show(preamble: Preamble, entries: Iterator[Entry], totals: _Totals) -> None
             click.echo(_ROW.format("what", "engine", "sent", "full", "where"))
         elif not isinstance(entry.record, End):
             click.echo(_row(entry))
+            if note := getattr(entry.record, "note", None):
+                click.echo(f"  {_output.printable(note)}")
     click.echo(
         f"{_output.count(totals.records, 'record')}, {_output.count(totals.expects, 'expected state')}; "
         f"{_output.size(totals.sent)} sent for {_output.size(totals.full)}{_output.share(totals.sent, totals.full)}, "

@@ -21,22 +21,13 @@ from otastream.engines import ENGINES, Payload
 from otastream.errors import Code, error
 from otastream.model import SIZE_MAX, EngineId
 from otastream.native import WINDOW, Buffer, Source
+from otastream.varint import varint, zigzag
 
 MAGIC: Final = b"BSDIFF40"
 HEADER: Final = 32
 _PIECE: Final = 1 << 16
 _NUMBER: Final = 8
 _IDLE_MAX: Final = 16  # triples in a row that make nothing: encoders write one, a hostile patch billions
-
-
-def varint(value: int) -> bytes:
-    """Unsigned LEB128 in its shortest form."""
-    out = bytearray()
-    while value > 0x7F:
-        out.append(0x80 | value & 0x7F)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 def _signed(raw: bytes) -> int:
@@ -136,19 +127,15 @@ def _payload(patch: Patch) -> Iterator[bytes]:
         made += add + literals
         while add > 0:
             piece = diff.read(min(add, _PIECE))
-            yield varint(len(piece)) + b"\0" + _zigzag(seek) + b"\0" + varint(len(piece)) + piece
+            yield varint(len(piece)) + b"\0" + zigzag(seek) + b"\0" + varint(len(piece)) + piece
             add, seek = add - len(piece), 0
         while literals > 0:
             piece = extra.read(min(literals, _PIECE))
-            yield b"\0" + varint(len(piece)) + _zigzag(seek) + piece
+            yield b"\0" + varint(len(piece)) + zigzag(seek) + piece
             literals, seek = literals - len(piece), 0
         seek += next_seek
         if abs(seek) > SIZE_MAX >> 1:
             raise _bad("a position is out of range")
-
-
-def _zigzag(seek: int) -> bytes:
-    return varint(2 * seek if seek >= 0 else -2 * seek - 1)
 
 
 def decode(patch: Patch, source: Source, *, window: int = WINDOW) -> Iterator[memoryview]:

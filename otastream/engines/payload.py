@@ -16,6 +16,23 @@ SMALL: Final = CHUNK_MAX
 """Payloads up to this many bytes are kept in memory, so that many of them do not use up the open files."""
 
 
+class Prefixed:
+    """A payload behind some bytes of its own."""
+
+    def __init__(self, prefix: bytes, payload: Payload | Prefixed) -> None:
+        self._prefix, self._payload = prefix, payload
+        self.size: int = len(prefix) + payload.size
+
+    def chunks(self, limit: int = CHUNK_MAX) -> Iterator[bytes | memoryview]:
+        """The bytes from the beginning, in chunks of at most ``limit`` bytes."""
+        for start in range(0, len(self._prefix), limit):
+            yield self._prefix[start : start + limit]
+        yield from self._payload.chunks(limit)
+
+    def close(self) -> None:
+        self._payload.close()
+
+
 class Payload:
     """Bytes of one record, to be read once or several times; a context manager.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final
@@ -20,27 +20,55 @@ import zstandard
 
 from otastream.cache import DeltaCache, key
 from otastream.engines import ENGINES, Engine, Payload, load
+from otastream.engines.payload import Prefixed
 from otastream.errors import Code, OtaError, error
-from otastream.model import Action, Block, EngineId, File, Script, Ubi
+from otastream.model import Action, Block, CodingId, EngineId, File, Script, Ubi, View
 from otastream.native import Buffer
 from otastream.tree import CHUNK_SIZE, READ_SIZE, Content, Ready, Step, show
+from otastream.views.expand import expand
+from otastream.views.parts import Front
 
 AHEAD: Final = 16
+ENGINE_MEMORY: Final = 8192
+"""Bytes of the workspace that are left to the engine, whose window is 4096 of them."""
+CERTAIN: Final = 1 << 20
+"""Bytes of parts that changed, above which a delta between views that is far smaller is taken without trying others."""
+VIEW_COST: Final = 128
+"""Bytes by which a delta between views must be smaller than any other: the manifest and the record name them."""
+NOTE_MAX: Final = 255
+SHORT_NOTE: Final = 56
+"""The most bytes of a note that says why there is no view: looking inside shall not make a package larger."""
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """May deltas look inside of compressed images? codings: those that the boards have; workspace: the most bytes that
+    view and engine may take there.
+    """
+
+    codings: frozenset[CodingId]
+    workspace: int
 
 
 def diff(
-    steps: Iterable[Step], *, engines: tuple[EngineId, ...], jobs: int = 1, cache: DeltaCache | None = None
+    steps: Iterable[Step],
+    *,
+    engines: tuple[EngineId, ...],
+    views: Views | None = None,
+    jobs: int = 1,
+    cache: DeltaCache | None = None,
 ) -> Generator[Ready, None, None]:
     """Make every step ready to be sent, in order.
 
-    engines: the delta engines to try; empty: everything is sent full. jobs: threads, at least 1. A delta is sent only
-    if it compresses to less than the file itself. cache: where deltas are looked up and kept.
+    engines: the delta engines to try; empty: everything is sent full. views None: deltas run between the files as they
+    are. jobs: threads, at least 1. A delta is sent only if it compresses to less than the file itself. cache: where
+    deltas are looked up and kept.
     CHANGED: a file is not what it was when the plan was made; INPUT: it cannot be read. Both may also come when a
     payload is sent.
     """
     if jobs < 1:
         raise error(Code.USAGE, "jobs must be at least 1")
-    maker = _Maker(tuple(ENGINES[engine] for engine in engines if engine is not EngineId.FULL), cache)
+    maker = _Maker(tuple(ENGINES[engine] for engine in engines if engine is not EngineId.FULL), views, cache)
     if jobs == 1:
         return (maker.make(step) for step in steps)
     return _ahead(steps, maker, jobs)
@@ -70,8 +98,9 @@ def _ahead(steps: Iterable[Step], maker: _Maker, jobs: int) -> Generator[Ready, 
 class _Maker:
     """What the threads do; no state of its own."""
 
-    def __init__(self, engines: tuple[Engine, ...], cache: DeltaCache | None) -> None:
+    def __init__(self, engines: tuple[Engine, ...], views: Views | None, cache: DeltaCache | None) -> None:
         self._engines = engines
+        self._views = views
         self._cache = cache
 
     def make(self, step: Step) -> Ready:
@@ -80,30 +109,85 @@ class _Maker:
             raise ValueError("a step without an action cannot be sent")
         if content is None:
             return Ready(action, None, step.raw)
-        found, cached = self._kept(content) if content.old is not None and self._engines else (None, False)
-        record = _full(action) if found is None else _coded(action, found[0])
-        raw = step.raw if record is action else None
-        return Ready(record, _FilePayload(content) if found is None else found[1], raw, cached)
+        found = self._content(content) if content.old is not None and self._engines else _Delta()
+        record = _full(action) if found.payload is None else _coded(action, found.engine)
+        record = _noted(record, found)
+        return Ready(
+            record,
+            _FilePayload(content) if found.payload is None else found.payload,
+            step.raw if record is action else None,
+            found.cached,
+            found.codings,
+            found.workspace,
+        )
 
-    def _kept(self, content: Content) -> tuple[tuple[EngineId, Payload] | None, bool]:
-        """What ``_delta`` says, and whether it has said so in an earlier run."""
-        if self._cache is None:
-            return self._delta(content), False
+    def _content(self, content: Content) -> _Delta:
+        """The smallest delta, between the files or between views of them."""
+
+        def loaded() -> tuple[Buffer, Buffer]:
+            new = _load(content.new, content.size, content.digest)
+            if content.old is None or (content.size, content.digest) == (content.old_size, content.old_digest):
+                return new, new
+            return _load(content.old, content.old_size, content.old_digest), new
+
+        if self._views is None:
+            return self._kept(content, loaded)
+        old, new = loaded()
+        viewed = _Delta() if old is new else self._viewed(old, new, self._views)
+        if viewed.certain:
+            return viewed
+        plain = self._kept(content, lambda: (old, new))
+        if viewed.payload is None:
+            return replace(plain, note=viewed.note)
+        bound = _compressed_size(_pieces(new) if plain.payload is None else plain.payload.chunks())
+        if viewed.cost + VIEW_COST < bound:
+            if plain.payload is not None:
+                plain.payload.close()
+            return viewed
+        viewed.payload.close()
+        return replace(plain, note=f"no gain inside of {viewed.note}")
+
+    def _viewed(self, old: Buffer, new: Buffer, views: Views) -> _Delta:
+        """The smallest delta between views; without a payload where looking inside is of no use."""
+        found = expand(old, new, allowed=views.codings)
+        if found is None or isinstance(found, str):
+            return _Delta(note=found)
+        front = found.front.encode()
+        workspace = found.front.memory + ENGINE_MEMORY
+        if workspace > views.workspace:
+            return _Delta(note=f"needs {workspace} bytes of memory: {found.note}")
+        sizes = len(found.new), xxhash.xxh64_intdigest(found.new), len(found.old), xxhash.xxh64_intdigest(found.old)
+        about = Content(b"", sizes[0], sizes[1], None, sizes[2], sizes[3])
+        made = self._kept(about, lambda: (found.old, found.new))
+        if made.payload is None:
+            return _Delta(note=f"no gain inside of {found.note}")
+        payload = Prefixed(front, made.payload)
+        cost = _compressed_size(payload.chunks())
+        return replace(
+            made,
+            payload=payload,
+            note=found.note,
+            cost=cost,
+            # A plain delta finds of a part at most what stands in front of its first change, and takes long to find it.
+            certain=found.packed > CERTAIN and cost < found.packed // 4,
+            front=found.front,
+            codings=frozenset(found.front.codings()),
+            workspace=workspace,
+        )
+
+    def _kept(self, content: Content, loaded: Callable[[], tuple[Buffer, Buffer]]) -> _Delta:
+        """What ``_delta`` says, from an earlier run if it was kept; loaded gives old and new."""
         name = key(content, [engine.id for engine in self._engines], "")
-        kept = self._cache.get(name)
+        kept = None if self._cache is None else self._cache.get(name)
         if kept is not None:
-            return kept.delta, True
-        found = self._delta(content)
-        self._cache.put(name, found)
-        return found, False
+            return _Delta(cached=True) if kept.delta is None else _Delta(*kept.delta, cached=True)
+        found = self._delta(*loaded())
+        if self._cache is not None:
+            self._cache.put(name, found)
+        return _Delta() if found is None else _Delta(*found)
 
-    def _delta(self, content: Content) -> tuple[EngineId, Payload] | None:
+    def _delta(self, old: Buffer, new: Buffer) -> tuple[EngineId, Payload] | None:
         """The smallest delta; None if sending the file itself is smaller."""
-        if content.old is None:
-            return None
-        new = _load(content.new, content.size, content.digest)
-        same = (content.size, content.digest) == (content.old_size, content.old_digest)
-        old = new if same else _load(content.old, content.old_size, content.old_digest)
         made: list[tuple[EngineId, Payload]] = []
         best: tuple[EngineId, Payload] | None = None
         try:
@@ -125,6 +209,35 @@ class _Maker:
                 if item is not best:
                     item[1].close()
         return best
+
+
+@dataclass(frozen=True, slots=True)
+class _Delta:
+    """A delta, or with payload None that the file is sent whole. note: what a person should know about it.
+
+    front: with views, what stands before the engine's payload; cost: estimated bytes in a package; certain: others need
+    not be tried; cached: it was made in an earlier run.
+    """
+
+    engine: EngineId = EngineId.FULL
+    payload: Payload | Prefixed | None = None
+    note: str | None = None
+    cost: int = 0
+    certain: bool = False
+    front: Front | None = None
+    codings: frozenset[CodingId] = frozenset()
+    workspace: int = 0
+    cached: bool = False
+
+
+def _noted(action: Action, found: _Delta) -> Action:
+    """With what a person should know, and the views that the payload is between."""
+    if not isinstance(action, File | Block | Ubi) or found.note is None:
+        return action
+    front = found.front
+    note = found.note.encode()[: SHORT_NOTE if front is None else NOTE_MAX].decode(errors="ignore")
+    old_view = View.PARTS if front is not None and front.old is not None else None
+    return replace(action, note=note, old_view=old_view, new_view=None if front is None else View.PARTS)
 
 
 def _full(action: Action) -> Action:

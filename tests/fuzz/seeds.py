@@ -15,6 +15,8 @@ from typing import Final
 
 import zstandard
 
+from golden import builder as b
+from golden import views as v
 from otastream.errors import OtaError
 from otastream.stages.decompress import decompress
 from otastream.stages.read import read
@@ -94,7 +96,25 @@ def patches() -> Iterator[bytes]:
     yield head + bytes([0xBC, 0, 0])
 
 
-TARGETS: Final = {"records": records, "exec": executor, "frames": frames, "codec": codecs, "bspatch": patches}
+def views() -> Iterator[bytes]:
+    """Fronts with parts that are there (old is 49 letters and an end, again and again) and parts that are not."""
+    old = b.varint(20_000) + bytes([2, 16, 1, 1, 1, 3, 0, 0, 50, 98, 50, 0, 50, 0, 7, 0, 43, 13])
+    listed = v.plain(5) + v.keep(30, 100) + b.varint(9 << 2 | 2) + bytes([0, 1, 2, 3, 4]) + v.keep(3, 7) + v.plain(2)
+    new = bytes([1, 1, 1]) + b.varint(len(listed)) + listed
+    for kind, front in ((1, old), (2, b.varint(5000) + new), (3, old + new)):
+        for piece in (0, 60):
+            yield bytes([10, 0, kind, 0, 50, piece]) + front + bytes(range(16))
+            yield bytes([10, 0, kind, 0, 50, piece]) + front[:-4]
+
+
+TARGETS: Final = {
+    "records": records,
+    "exec": executor,
+    "frames": frames,
+    "codec": codecs,
+    "bspatch": patches,
+    "view": views,
+}
 
 
 def make(folder: Path) -> None:

@@ -268,7 +268,7 @@ def _unsupported() -> Iterator[tuple[str, bytes]]:
     yield "field-in-source", b.record(b.FILE, _DELTA | {b.SOURCE: {b.SIZE: 1, b.MODE: 1}})
     yield "engine-2", b.record(b.FILE, _FILE | {b.ENGINE: 2}, payload)
     yield "engine-of-script", b.record(b.SCRIPT, _SCRIPT | {b.ENGINE: 1}, payload)
-    yield "old-view-1", b.record(b.FILE, _DELTA | {b.OLD_VIEW: 1}, b"")
+    yield "old-view-2", b.record(b.FILE, _DELTA | {b.OLD_VIEW: 2}, b"")
     yield "new-view-7", b.record(b.FILE, _DELTA | {b.NEW_VIEW: 7}, b"")
     yield "state-5", b.record(b.EXPECT, {b.TYPE: 1, b.PATH: b"a", b.OLD: [5], b.NEW: [0]})
     for number in (0, 5):
@@ -344,10 +344,14 @@ def _types() -> Iterator[tuple[str, bytes]]:
         "source-size-above": {b.SOURCE: {b.SIZE: 2**63}},
         "old-view-0": {b.OLD_VIEW: 0},
         "new-view-0": {b.NEW_VIEW: 0},
+        "view-not-needed": {b.OLD_VIEW: 1},
+        "note-empty": {35: ""},
+        "note-long": {35: "n" * 256},
         "engine-text": {b.ENGINE: "bsdiff"},
     }
     for name, change in deltas.items():
         yield f"file-{name}", b.record(b.FILE, _DELTA | change, b"")
+    yield "view-without-source", b.record(b.FILE, _PATH | {b.MODE: 0, b.NEW_VIEW: 1} | b.content(b"abc"), b"abc")
     yield "file-delta-without-source", b.record(b.FILE, _without(_DELTA, b.SOURCE), b"")
     for name, nodes in {
         "none": [],

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from golden import bad_packages, builder, good_packages
+from golden import bad_packages, builder, good_packages, views
 
 FOLDER = Path(__file__).parent
 COMPRESSED = {
@@ -24,7 +25,11 @@ COMPRESSED = {
 def packages() -> dict[str, bytes]:
     """All files: name beneath this folder -> bytes."""
     made: dict[str, bytes] = {}
-    for folder, pairs in (("good", good_packages.packages()), ("bad", bad_packages.packages())):
+    pairs_of = (
+        ("good", chain(good_packages.packages(), views.good())),
+        ("bad", chain(bad_packages.packages(), views.bad())),
+    )
+    for folder, pairs in pairs_of:
         for name, data in pairs:
             key = f"{folder}/{name}.ota"
             if key in made:

@@ -9,6 +9,7 @@ flash have ``images`` too: one line per node, its name and the size of its image
 
 from __future__ import annotations
 
+import gzip
 import os
 import random
 import shutil
@@ -261,6 +262,35 @@ def image_onto_itself(case: Case) -> None:
     _image(case, "p", delta=True)
 
 
+def _zipped(seed: int) -> bytes:
+    """An image of three gzip members: one that stays, two that change a little."""
+    parts = [_blob(31 + number, 40_000).hex().encode() for number in range(3)]
+    parts[:2] = [part[: 500 * seed] + b"changed" + part[500 * seed :] for part in parts[:2]]
+    return b"".join(gzip.compress(part, 9, mtime=0) + _blob(30, 700) for part in parts)
+
+
+def _image_view(case: Case, source: str) -> None:
+    """A delta that looks inside of compressed images, and rebuilds them."""
+    old, new = _zipped(1), _zipped(2)
+    room = bytes(len(old) + 70_000 - len(new))
+    case.node("a", old + bytes(70_000), new + room, checked=source == "a")
+    if source != "a":
+        case.node(source, old + bytes(70_000), old + bytes(70_000))
+    image = Image(
+        new=case.file("new.img", new), targets=("/dev/a",), old=case.file("old.img", old), source=f"/dev/{source}"
+    )
+    (case.folder / "images").write_text("".join(f"/dev/{name} {len(new)}\n" for name in sorted({"a", source})))
+    case.pack(Release(image=(image,)))
+
+
+def image_view(case: Case) -> None:
+    _image_view(case, "b")
+
+
+def image_view_onto_itself(case: Case) -> None:
+    _image_view(case, "a")
+
+
 def everything(case: Case) -> None:
     """Images for two slots, a folder, a single file and scripts in one package."""
     old = _blob(12, 90_000)
@@ -286,7 +316,8 @@ def everything(case: Case) -> None:
 
 CASES: Final[tuple[Callable[[Case], None], ...]] = (
     contents_full, contents_delta, tree, hard_links, chain, alike, edits, scripts,
-    image_full, image_both_slots, image_from_other_slot, image_both_slots_delta, image_onto_itself, everything,
+    image_full, image_both_slots, image_from_other_slot, image_both_slots_delta, image_onto_itself,
+    image_view, image_view_onto_itself, everything,
 )  # fmt: skip
 
 

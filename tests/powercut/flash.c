@@ -19,6 +19,7 @@
 
 #include "board_model.c"
 #include "flash_model.c"
+#include "views.h"
 
 #define FAILURES_SHOWN 5u
 #define NODES_MAX BOARD_NODES
@@ -71,7 +72,7 @@ static unsigned node_count;
 static struct board_model board;
 static uint8_t *stream;
 static size_t stream_len;
-static uint64_t workspace[1 << 15];
+static uint64_t workspace[1 << 18];
 
 static uint32_t chance(uint32_t below)
 {
@@ -147,6 +148,8 @@ static int run(void)
     options.window = 4096;
     options.block_buffer = 65536;
     options.header_max = OTA_HEADER_MAX;
+    options.workspace = VIEW_WORKSPACE;
+    options.coder = board_coder();
     must(ota_exec_init(workspace, sizeof workspace, &options, &board.port, &ex) == 0, "ota_exec_init");
     st = ota_exec_feed(ex, stream, stream_len);
     return ota_exec_finish(ex, st < 0 ? st : 0);

@@ -22,6 +22,7 @@
 #include "exec.h"
 #include "port_folder.h"
 #include "trace.h"
+#include "views.h"
 
 #define ENUMERATED 6u /* so many open changes beside the last one are tried out in full, if thorough */
 #define DEPTH 3
@@ -46,7 +47,7 @@ static char *script_log;
 static char *touched;
 static char board_path[300];
 static void *posix_space;
-static uint64_t exec_space[1 << 15];
+static uint64_t exec_space[1 << 18];
 static struct history histories[DEPTH + 1];
 
 int __real_ota_exec_source_is(struct ota_exec *ex, const struct ota_record_source *s, const struct ota_record *rec);
@@ -105,6 +106,8 @@ static int apply(void)
     x.window = 4096;
     x.block_buffer = 65536;
     x.header_max = OTA_HEADER_MAX;
+    x.workspace = VIEW_WORKSPACE;
+    x.coder = board_coder();
     must(ota_exec_size(&x) <= sizeof exec_space, "the workspace is too small");
     must(ota_posix_init(posix_space, ota_posix_size(), &o, NULL) == 0, "ota_posix_init");
     ota_posix_port(posix_space, &port);

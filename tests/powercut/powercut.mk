@@ -2,8 +2,11 @@
 
 POWERCUT         := build/powercut
 POWERCUT_SEEDS   ?= 8
-POWERCUT_FLAGS   := -D_GNU_SOURCE $(INCLUDES) -Icsrc -Itests/c
+POWERCUT_FLAGS   := -D_GNU_SOURCE $(INCLUDES) -Icsrc -Itests/c -Itests/powercut
 POWERCUT_SOURCES := $(wildcard tests/powercut/*.[ch] tests/c/*_model.[ch] tests/c/port_folder.h)
+# What recompresses the parts of images is the board program's own, with its zlib (scripts/boardbuild.py fetches that).
+POWERCUT_CODERS  := csrc/board/coder.c csrc/board/memory.c
+POWERCUT_LIBS    := -isystem build/board/san/include .cache/cross/amd64/usr/lib/x86_64-linux-gnu/libz.a
 POWERCUT_WRAP    := -Wl,--wrap=ota_exec_source_is
 POWERCUT_OBJECTS := $(patsubst csrc/%.c,$(PLAIN)/%.o,$(wildcard csrc/core/*.c csrc/port/*.c))
 
@@ -14,16 +17,20 @@ powercut: build $(POWERCUT)/folder $(POWERCUT)/flash ## cut the power at every o
 .PHONY: powercut-san
 powercut-san: $(SAN)/powercut/folder $(SAN)/powercut/flash
 
-$(SAN)/powercut/folder: $(POWERCUT_SOURCES) $(SAN)/libport.a $(SAN)/libcore.a
+$(SAN)/powercut/folder: $(POWERCUT_SOURCES) $(POWERCUT_CODERS) $(SAN)/libport.a $(SAN)/libcore.a
 	@mkdir -p $(@D)
+	$(PYTHON) scripts/boardbuild.py --libraries
 	$(CC) $(WARNINGS) -O1 -g $(SANITIZE) $(POWERCUT_FLAGS) $(POWERCUT_WRAP) tests/powercut/folder.c tests/powercut/disk.c \
-		$(SAN)/libport.a $(SAN)/libcore.a -o $@
+		$(POWERCUT_CODERS) $(SAN)/libport.a $(SAN)/libcore.a $(POWERCUT_LIBS) -o $@
 
-$(SAN)/powercut/flash: $(POWERCUT_SOURCES) $(SAN)/libcore.a
+$(SAN)/powercut/flash: $(POWERCUT_SOURCES) $(POWERCUT_CODERS) $(SAN)/libcore.a
 	@mkdir -p $(@D)
-	$(CC) $(WARNINGS) -O1 -g $(SANITIZE) $(POWERCUT_FLAGS) tests/powercut/flash.c $(SAN)/libcore.a -o $@
+	$(PYTHON) scripts/boardbuild.py --libraries
+	$(CC) $(WARNINGS) -O1 -g $(SANITIZE) $(POWERCUT_FLAGS) tests/powercut/flash.c $(POWERCUT_CODERS) $(SAN)/libcore.a \
+		$(POWERCUT_LIBS) -o $@
 
-$(POWERCUT)/folder $(POWERCUT)/flash: $(POWERCUT)/%: $(POWERCUT_SOURCES) $(POWERCUT_OBJECTS)
+$(POWERCUT)/folder $(POWERCUT)/flash: $(POWERCUT)/%: $(POWERCUT_SOURCES) $(POWERCUT_CODERS) $(POWERCUT_OBJECTS)
 	@mkdir -p $(@D)
+	$(PYTHON) scripts/boardbuild.py --libraries
 	$(CC) $(WARNINGS) -Wno-format-truncation -O2 $(POWERCUT_FLAGS) $(if $(filter folder,$*),$(POWERCUT_WRAP) tests/powercut/disk.c) \
-		tests/powercut/$*.c $(POWERCUT_OBJECTS) -o $@
+		tests/powercut/$*.c $(POWERCUT_CODERS) $(POWERCUT_OBJECTS) $(POWERCUT_LIBS) -o $@

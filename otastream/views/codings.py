@@ -1,0 +1,253 @@
+"""How the parts of an image are compressed (docs/SPEC.md section 6.5): ids, parameters, and the libraries behind them.
+
+A coding promises bytes, not only a format: what the packer recompresses here, a board recompresses to the same bytes. A
+library counts as present only if it gives known answers, whatever version it claims to be (zlib-ng writes other bytes).
+"""
+
+from __future__ import annotations
+
+import functools
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import xxhash
+
+from otastream.model import CodingId
+from otastream.native import Buffer
+
+PART_MAX: Final = 256 << 20
+"""Bytes of a part, packed or not, that the packer looks into."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Coding:
+    """params: as the wire has them."""
+
+    id: CodingId
+    params: int
+
+
+class Stream(Protocol):
+    """One part on its way through a decoder or an encoder."""
+
+    def step(self, data: bytes, room: int, *, last: bool) -> tuple[int, bytes, bool]:
+        """Bytes of data that were taken, at most room bytes of output, and whether the part is complete.
+
+        last: data is all that is left of the part. ValueError: it does not decode.
+        """
+
+
+# ---- deflate -------------------------------------------------------------------------------------------------------
+
+
+def deflate(level: int, *, wrapped: bool, memory: int = 8, window: int = 15, strategy: int = 0) -> Coding:
+    """zlib's deflate; wrapped: RFC 1950 (header and checksum), else RFC 1951."""
+    return Coding(CodingId.DEFLATE, level | memory << 4 | window << 8 | strategy << 12 | wrapped << 15)
+
+
+def _window(params: int) -> int:
+    bits = params >> 8 & 15
+    return bits if params >> 15 else -bits
+
+
+def _deflate_size(params: int, *, encode: bool) -> int:
+    window, memory = params >> 8 & 15, params >> 4 & 15
+    return 8192 + (4 << window) + (512 << memory) if encode else 12288 + (1 << window)
+
+
+def _deflater(params: int) -> zlib._Compress:
+    return zlib.compressobj(params & 15, zlib.DEFLATED, _window(params), params >> 4 & 15, params >> 12 & 7)
+
+
+def _deflate(params: int, data: Buffer) -> bytes:
+    encoder = _deflater(params)
+    return encoder.compress(data) + encoder.flush()
+
+
+def _inflate(params: int, data: Buffer, limit: int) -> tuple[bytes, int]:
+    decoder = zlib.decompressobj(_window(params))
+    try:
+        raw = decoder.decompress(data, limit)
+        if not decoder.eof and len(raw) == limit:
+            decoder.decompress(decoder.unconsumed_tail, 1)  # the end may come after the last byte
+    except zlib.error as exc:
+        raise ValueError(str(exc)) from exc
+    if not decoder.eof:
+        raise ValueError("incomplete, or too large")
+    return raw, memoryview(data).nbytes - len(decoder.unused_data)
+
+
+class _Deflating:
+    def __init__(self, params: int) -> None:
+        self._encoder = _deflater(params)
+        self._ready = b""
+        self._ended = False
+
+    def step(self, data: bytes, room: int, *, last: bool) -> tuple[int, bytes, bool]:
+        taken = 0
+        if not self._ready and not self._ended:
+            self._ready, taken = self._encoder.compress(data), len(data)
+            if last:
+                self._ready += self._encoder.flush()
+                self._ended = True
+        out, self._ready = self._ready[:room], self._ready[room:]
+        return taken, out, self._ended and not self._ready
+
+
+class _Inflating:
+    def __init__(self, params: int) -> None:
+        self._decoder = zlib.decompressobj(_window(params))
+
+    def step(self, data: bytes, room: int, *, last: bool) -> tuple[int, bytes, bool]:
+        del last
+        if room == 0 or self._decoder.eof:
+            return 0, b"", self._decoder.eof
+        try:
+            out = self._decoder.decompress(data, room)
+        except zlib.error as exc:
+            raise ValueError(str(exc)) from exc
+        rest = len(self._decoder.unconsumed_tail) + len(self._decoder.unused_data)
+        return len(data) - rest, out, self._decoder.eof
+
+
+def _known_deflate() -> bool:
+    """Whether zlib here writes what zlib writes: an answer for each level and strategy."""
+    data = sample(150_000)
+    digest = xxhash.xxh64()
+    for level in range(1, 10):
+        digest.update(_deflate(deflate(level, wrapped=False).params, data))
+    for strategy in range(1, 5):
+        digest.update(_deflate(deflate(6, wrapped=True, memory=9, window=12, strategy=strategy).params, data))
+    return digest.intdigest() == _DEFLATE_ANSWER
+
+
+_DEFLATE_ANSWER: Final = 0x86196F546656A185
+
+
+def sample(size: int) -> bytes:
+    """Data that looks a little like a program: words that come back, near and far, and noise."""
+    out, state = bytearray(), 1
+    while len(out) < size:
+        state = (state * 1103515245 + 12345) & 0x7FFFFFFF
+        kind, value = state >> 28, state >> 8
+        if kind < 4 or len(out) < 64:
+            out += value.to_bytes(4, "little")[: 1 + kind % 4]
+        else:
+            start = value % (len(out) - 32)
+            out += out[start : start + 3 + (value >> 16) % 24]
+    return bytes(out[:size])
+
+
+def squashfs_coding(id_: CodingId, block: int) -> Coding:
+    """How squashfs compresses with blocks of that size when it is told nothing else."""
+    del block
+    if id_ is CodingId.DEFLATE:
+        return deflate(9, wrapped=True)
+    raise ValueError(f"no coding {id_}")
+
+
+# ---- the table -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """One coding. name: as the manifest's ``needs`` has it; size: bytes of memory that a board gives it."""
+
+    name: str
+    encode: Callable[[int, Buffer], bytes]
+    decode: Callable[[int, Buffer, int], tuple[bytes, int]]
+    encoder: Callable[[int], Stream]
+    decoder: Callable[[int], Stream]
+    size: Callable[..., int]
+    known: Callable[[], bool]
+
+
+LIBRARIES: Final[Mapping[CodingId, Library]] = {
+    CodingId.DEFLATE: Library(
+        "deflate-zlib", _deflate, _inflate, _Deflating, _Inflating, _deflate_size, _known_deflate
+    ),
+}
+
+
+@functools.cache
+def present() -> frozenset[CodingId]:
+    """The codings whose libraries give the known answers on this machine."""
+    return frozenset(id_ for id_, library in LIBRARIES.items() if library.known())
+
+
+def encode(coding: Coding, data: Buffer) -> bytes:
+    """Compress a part whole."""
+    return LIBRARIES[coding.id].encode(coding.params, data)
+
+
+def decode(coding: Coding, data: Buffer, limit: int) -> tuple[bytes, int]:
+    """Decompress a part of at most limit bytes; also how many bytes of data it had. ValueError: it is none."""
+    return LIBRARIES[coding.id].decode(coding.params, data, limit)
+
+
+def makes(coding: Coding, raw: bytes, packed: memoryview) -> bool:
+    """Whether compressing raw gives exactly packed. A wrong guess is told by the beginning, where there is one."""
+    beginning = 1 << 18
+    if coding.id is CodingId.DEFLATE and len(raw) > 2 * beginning:
+        start = _deflater(coding.params).compress(raw[:beginning])
+        if packed[: len(start)] != start:
+            return False
+    return encode(coding, raw) == packed
+
+
+def decoding(coding: Coding) -> Coding:
+    """The same coding with what only an encoder needs set to one value, so that parts share it."""
+    if coding.id is CodingId.DEFLATE:
+        return deflate(9, wrapped=bool(coding.params >> 15), window=coding.params >> 8 & 15)
+    return coding
+
+
+def candidates(coding: Coding) -> Iterator[Coding]:
+    """Codings that may have made a part of this kind, likely ones first."""
+    if coding.id is CodingId.DEFLATE:
+        wrapped = bool(coding.params >> 15)
+        for level in (9, 6, 1, 8, 7, 5, 4, 3, 2):
+            yield deflate(level, wrapped=wrapped)
+        for level in (9, 6):
+            yield deflate(level, wrapped=wrapped, memory=9)
+        for strategy in range(1, 5):
+            yield deflate(9, wrapped=wrapped, strategy=strategy)
+
+
+def size(coding: Coding, *, encode: bool) -> int:
+    """Bytes of memory that a board's encoder or decoder takes."""
+    return LIBRARIES[coding.id].size(coding.params, encode=encode)
+
+
+class Coder:
+    """All codings that are present, as the executor wants them (``native.Coder``)."""
+
+    def __init__(self) -> None:
+        self._streams: dict[bool, Stream] = {}
+
+    @property
+    def codings(self) -> int:
+        return sum(1 << id_ for id_ in present())
+
+    def size(self, encode: bool, coding: int, params: int) -> int:
+        """The memory of a board; here it stays unused. 0: there is no such coding."""
+        if coding not in present() or not valid(coding, params):
+            return 0
+        return LIBRARIES[CodingId(coding)].size(params, encode=encode)
+
+    def begin(self, encode: bool, coding: int, params: int) -> None:
+        library = LIBRARIES[CodingId(coding)]
+        self._streams[encode] = library.encoder(params) if encode else library.decoder(params)
+
+    def step(self, encode: bool, data: bytes, room: int, *, last: bool) -> tuple[int, bytes, bool]:
+        return self._streams[encode].step(data, room, last=last)
+
+
+def valid(coding: int, params: int) -> bool:
+    """Whether a coding has these parameters: the ranges of docs/SPEC.md section 6.5."""
+    if coding == CodingId.DEFLATE:
+        level, memory, window, strategy = params & 15, params >> 4 & 15, params >> 8 & 15, params >> 12 & 7
+        return params < 1 << 16 and 1 <= level <= 9 and 1 <= memory <= 9 and window >= 9 and strategy <= 4
+    return False

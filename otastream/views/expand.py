@@ -1,0 +1,166 @@
+"""From an old and a new image to what a delta may run between: the images with their compressed parts decompressed.
+
+Every part of new either stands in old as it is (kept), or was compressed here with the coding that the board will use,
+to the very same bytes (recompressed), or stays compressed. Nothing else is promised, so what cannot be recognised or
+reproduced costs bytes and never an error.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import xxhash
+
+from otastream.model import CodingId
+from otastream.native import Buffer
+from otastream.views import codings, scan
+from otastream.views.codings import Coding
+from otastream.views.parts import PACKED_MAX, VIEW_MAX, Front, Kind, Part, Segment
+
+SLOT_MAX: Final = 1 << 20
+"""Parts of up to this size are decoded whole; longer ones in chunks."""
+CHUNK: Final = 1 << 16
+GIVE_UP: Final = 24
+"""So many parts in a row that no parameters reproduce: the rest of the container is not tried."""
+
+
+@dataclass(slots=True)
+class Expansion:
+    """What the engine sees of both images, and what has to stand in front of its payload. Counts are of new."""
+
+    old: bytes
+    new: bytes
+    front: Front
+    note: str
+    kept: int
+    coded: int
+    packed: int  # bytes of the image that are recompressed
+
+
+def expand(old: Buffer, new: Buffer, *, allowed: frozenset[CodingId]) -> Expansion | str | None:
+    """Look into both images. None: nothing is known inside of new; a text: something is, and why it is of no use.
+
+    allowed: codings that the boards have.
+    """
+    old_view, new_view = memoryview(old).cast("B"), memoryview(new).cast("B")
+    if len(old_view) > VIEW_MAX or len(new_view) > VIEW_MAX:
+        return None
+    found = scan.scan(new_view)
+    if not found.parts:
+        return found.note or None
+    usable = codings.present() & allowed
+    if not any(part.coding.id in usable for part in found.parts):
+        names = ", ".join(sorted({codings.LIBRARIES[part.coding.id].name for part in found.parts}))
+        return f"boards without {names}: {found.note}"
+    made = _New(old_view, new_view, usable)
+    old_found = [part for part in scan.scan(old_view).parts if part.coding.id in usable]
+    made.learn(old_found)
+    made.run(found.parts)
+    if not made.counts["coded"] and not made.counts["kept"]:
+        return f"none of {len(found.parts)} parts reproduced: {found.note}"
+    expanded, parts = _expand_old(old_view, old_found)
+    slot = max((part.raw for part in parts if part.raw <= SLOT_MAX), default=CHUNK)
+    front = Front(parts or None, made.segments, slot=slot)
+    return Expansion(
+        expanded,
+        bytes(made.out),
+        front,
+        f"{found.note}: {made.counts['coded']} parts recompressed, {made.counts['kept']} kept, "
+        f"{made.counts['literal']} sent as they are",
+        made.counts["kept"],
+        made.counts["coded"],
+        made.packed,
+    )
+
+
+def _expand_old(image: memoryview, found: Sequence[scan.Found]) -> tuple[bytes, list[Part]]:
+    """Old as the engine sees it; a part that does not decode, or would make the view too large, stays as it is."""
+    out, parts, end = bytearray(), [], 0
+    for item in found:
+        raw = item.raw
+        room = VIEW_MAX - len(out) - (len(image) - end)
+        if raw is None or len(raw) > room or not 0 < item.packed <= PACKED_MAX:
+            continue
+        out += image[end : item.offset]
+        out += raw
+        end = item.offset + item.packed
+        parts.append(Part(item.offset, item.packed, len(raw), codings.decoding(item.coding)))
+    out += image[end:]
+    return bytes(out), parts
+
+
+class _New:
+    """The segments of new, and what the engine has to make for them."""
+
+    def __init__(self, old: memoryview, new: memoryview, usable: frozenset[CodingId]) -> None:
+        self._old, self._new, self._usable = old, new, usable
+        self._places: dict[int, scan.Found] = {}
+        self._likely: list[Coding] = []
+        self._failures: Counter[str] = Counter()
+        self.out = bytearray()
+        self.segments: list[Segment] = []
+        self.counts: Counter[str] = Counter()
+        self.packed = 0
+
+    def learn(self, found: Iterable[scan.Found]) -> None:
+        """Remember where each part of old stands."""
+        for item in found:
+            self._places.setdefault(xxhash.xxh64_intdigest(self._old[item.offset : item.offset + item.packed]), item)
+
+    def run(self, found: Iterable[scan.Found]) -> None:
+        end = 0
+        for item in found:
+            self._plain(item.offset - end, end)
+            self._part(item)
+            end = item.offset + item.packed
+        self._plain(len(self._new) - end, end)
+
+    def _plain(self, size: int, offset: int) -> None:
+        if size:
+            self._add(Segment(Kind.PLAIN, size))
+            self.out += self._new[offset : offset + size]
+
+    def _part(self, item: scan.Found) -> None:
+        packed = self._new[item.offset : item.offset + item.packed]
+        known = self._places.get(xxhash.xxh64_intdigest(packed))
+        if known is not None and self._old[known.offset : known.offset + known.packed] == packed:
+            self.counts["kept"] += 1
+            self._add(Segment(Kind.KEEP, len(packed), known.offset))
+            return
+        raw = item.raw if item.coding.id in self._usable else None
+        coding = None if raw is None else self._coding(item, packed, raw)
+        if raw is None or coding is None:
+            self.counts["literal"] += 1
+            self._plain(item.packed, item.offset)
+            return
+        self.counts["coded"] += 1
+        self.packed += len(packed)
+        check = xxhash.xxh64_intdigest(packed) & 0xFFFFFFFF
+        self._add(Segment(Kind.CODED, len(raw), coding=coding, check=check))
+        self.out += raw
+
+    def _coding(self, item: scan.Found, packed: memoryview, raw: bytes) -> Coding | None:
+        """The parameters that make these bytes: those that did last time first."""
+        if self._failures[item.container] >= GIVE_UP:
+            return None
+        candidates = [item.coding, *self._likely, *codings.candidates(item.coding)]
+        for coding in dict.fromkeys(candidates):
+            if coding.id == item.coding.id and codings.makes(coding, raw, packed):
+                if coding in self._likely:
+                    self._likely.remove(coding)
+                self._likely.insert(0, coding)
+                self._failures[item.container] = 0
+                return coding
+        self._failures[item.container] += 1
+        return None
+
+    def _add(self, item: Segment) -> None:
+        last = self.segments[-1] if self.segments else None
+        same = last is not None and last.kind is item.kind is not Kind.CODED
+        if last is not None and same and (item.kind is Kind.PLAIN or item.offset == last.offset + last.size):
+            last.size += item.size
+        else:
+            self.segments.append(item)

@@ -1,0 +1,110 @@
+"""What is compressed inside an image, found by looking: containers by their magic, at any offset, one in the other.
+
+A container that is damaged, or of a kind that nobody knows, is plain bytes like all others; the note says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from otastream.views import codings, gzip, squashfs
+from otastream.views.codings import Coding
+
+
+@dataclass(slots=True)
+class Found:
+    """A compressed part. coding: at first that of its container, as far as that is known. limit: of its raw bytes."""
+
+    image: memoryview
+    offset: int
+    packed: int
+    coding: Coding
+    limit: int
+    container: str
+
+    @property
+    def raw(self) -> bytes | None:
+        """What it expands to; None: it does not decode."""
+        try:
+            raw, used = codings.decode(self.coding, self.image[self.offset : self.offset + self.packed], self.limit)
+        except ValueError:
+            return None
+        return raw if raw and used == self.packed else None
+
+
+@dataclass(slots=True)
+class Scan:
+    """Parts by offset, none over another, and what was recognised, in words."""
+
+    parts: list[Found]
+    note: str
+
+
+_Reader = Callable[[memoryview, int], tuple[list[Found], int, str]]
+"""(image, offset of the container) -> its parts, where it ends, its name. ValueError: damaged, or none at all."""
+
+
+def _squashfs(image: memoryview, start: int) -> tuple[list[Found], int, str]:
+    data = image[start:]
+    head = squashfs.read_super(data)
+    name = f"squashfs {squashfs.NAMES.get(head.compressor, head.compressor)}"
+    try:
+        coding = squashfs.coding_of(head)
+        found = [
+            Found(image, start + item.offset, item.packed, coding, item.limit, f"{name} at {start}")
+            for item in squashfs.extents(data)
+        ]
+    except ValueError as exc:
+        raise DamagedError(name, str(exc), start + head.used) from exc
+    return found, start + head.used, name
+
+
+def _gzip(image: memoryview, start: int) -> tuple[list[Found], int, str]:
+    data, packed, coding = gzip.member(image, start)
+    found = Found(image, data, packed, coding, codings.PART_MAX, f"gzip at {start}")
+    return [found], data + packed, "gzip"
+
+
+class DamagedError(ValueError):
+    """A container that was recognised, but of which nothing can be used. end: where looking goes on."""
+
+    def __init__(self, name: str, why: str, end: int) -> None:
+        super().__init__(f"{name}: {why}")
+        self.end = end
+
+
+_MAGICS: Final[tuple[tuple[bytes, _Reader], ...]] = ((squashfs.MAGIC, _squashfs), (gzip.MAGIC, _gzip))
+
+
+def scan(image: memoryview) -> Scan:
+    """Every part that can be found in an image."""
+    parts: list[Found] = []
+    notes: dict[str, None] = {}
+    at = 0
+    for start, reader in _places(image):
+        if start < at:
+            continue
+        try:
+            found, at, name = reader(image, start)
+        except DamagedError as exc:
+            notes[str(exc)] = None
+            continue
+        except ValueError:
+            continue
+        parts += found
+        notes[name] = None
+    return Scan(parts, ", ".join(notes))
+
+
+def _places(image: memoryview) -> Iterator[tuple[int, _Reader]]:
+    """Every offset with a magic, rising."""
+    whole = bytes(image)
+    following = {magic: whole.find(magic) for magic, _ in _MAGICS}
+    readers = dict(_MAGICS)
+    while any(offset >= 0 for offset in following.values()):
+        magic = min((offset, magic) for magic, offset in following.items() if offset >= 0)[1]
+        offset = following[magic]
+        yield offset, readers[magic]
+        following[magic] = whole.find(magic, offset + 1)
