@@ -94,7 +94,7 @@ def code(done: Done) -> str:
 
 def test_every_golden_vector_as_file_and_as_pipe(plain: Board) -> None:
     for name, about in INDEX.items():
-        if about["error"] == "DELTA":  # found only when the payload is decoded
+        if "payload" in about:  # found only when it is decoded
             continue
         for package, stdin in ((GOLDEN / name, None), ("-", (GOLDEN / name).read_bytes())):
             done = plain.run(package, "--verify", stdin=stdin)
@@ -113,11 +113,11 @@ def test_a_frame_that_fits_the_output_needs_its_window_all_the_same(plain: Board
 
 
 def test_damaged_deltas_change_nothing(plain: Board) -> None:
-    names = [name for name, about in INDEX.items() if about["error"] == "DELTA"]
-    assert len(names) > 20
-    for name in names:
+    found = {name: about["error"] for name, about in INDEX.items() if "payload" in about}
+    assert len(found) > 50
+    for name, wrong in found.items():
         (plain.root / "a").write_bytes(b"hello, bored\n")
-        assert code(plain.run(GOLDEN / name)) == "DELTA", name
+        assert code(plain.run(GOLDEN / name)) == wrong, name
         assert state(plain.root).keys() == {b"a"}
         assert (plain.root / "a").read_bytes() == b"hello, bored\n"
 
@@ -402,7 +402,7 @@ def test_the_command_line(program: Path, plain: Board) -> None:
     def run(*args: str) -> Done:
         return subprocess.run([program, *args], capture_output=True, text=True, check=False)
 
-    assert run("--version").stdout == f"otaunpack {__version__}\n"
+    assert run("--version").stdout.splitlines()[0] == f"otaunpack {__version__}"
     text = run("--help").stdout
     for item in Code:
         assert f"{item.value:3} {item.text}\n" in text

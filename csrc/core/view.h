@@ -151,7 +151,8 @@ struct ota_view_options {
 void ota_view_init(struct ota_view *v, const struct ota_view_options *options);
 
 /* Take what stands in front of the engine's payload. OTA_WANT_INPUT, or OTA_DONE: in stands at the engine's payload,
- * and source, size and memory below are known. Errors: DELTA, FORMAT, LIMIT (also: the workspace is too small), UNSUPPORTED. */
+ * and source, size and memory below are known. Errors: DELTA, FORMAT, LIMIT (also: the workspace is too small),
+ * UNSUPPORTED. */
 int ota_view_front(struct ota_view *v, struct ota_in *in);
 
 /* Old as the engine sees it; v must stay where it is. */

@@ -2,7 +2,8 @@
 
 ``good/`` must be accepted by every reader, ``bad/`` refused with the error that the name begins with. ``index.json``
 says the same for programs: {file: {"error": code name or null, "sha256": of the file, "records": number of records}};
-"compressed" marks the files whose bytes depend on the version of a compression library.
+"payload" marks errors that show only when a payload is decoded, "compressed" the files whose bytes depend on the version
+of a compression library.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ COMPRESSED = {
     *("gzip-window-9", "gzip-window-15", "zstd-window-10", "zstd-window-17", "zstd-window-27"),
     *("outer-gzip", "outer-zstd", "codec-gzip-window"),
 }
+
+
+PAYLOADS = {name for name, _ in views.bad()}
 
 
 def packages() -> dict[str, bytes]:
@@ -45,6 +49,8 @@ def entry(name: str, data: bytes) -> dict[str, Any]:
     about: dict[str, Any] = {"error": error, "sha256": hashlib.sha256(data).hexdigest()}
     if error is None:
         about["records"] = builder.count_records(data)
+    if error == "DELTA" or stem in PAYLOADS:
+        about["payload"] = True
     if stem in COMPRESSED:
         about["compressed"] = True
     return about
