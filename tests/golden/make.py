@@ -2,8 +2,8 @@
 
 ``good/`` must be accepted by every reader, ``bad/`` refused with the error that the name begins with. ``index.json``
 says the same for programs: {file: {"error": code name or null, "sha256": of the file, "records": number of records}};
-"payload" marks errors that show only when a payload is decoded, "compressed" the files whose bytes depend on the version
-of a compression library.
+"payload" marks errors that show only when a payload is decoded, "compressed" the files whose bytes depend on the
+version of a compression library.
 """
 
 from __future__ import annotations
