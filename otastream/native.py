@@ -233,18 +233,26 @@ def diff_bsdiff(old: Buffer, new: Buffer, fd: int) -> DiffStats:
     Needs up to 6 bytes of memory for each byte of old. Same bytes for the same input, in whatever thread. Raises RAM,
     OUTPUT, LIMIT, and CONFIG when libdivsufsort is missing.
     """
+    return diff_bsdiff_part(old, new, fd, 0, 0)[0]
+
+
+def diff_bsdiff_part(old: Buffer, new: Buffer, fd: int, base: int, at: int) -> tuple[DiffStats, int]:
+    """The same for the next piece ``new`` of what is larger than memory, made from the piece of old at ``base``.
+
+    at: where the decoder stands in old, 0 at first; the second result is that for the next piece.
+    """
     library = divsufsort.load()
     library.single_threaded()
     sorter = ffi.new("struct ota_sorter *")
     sorter.sort32 = ffi.cast("int32_t(*)(const uint8_t *, int32_t *, int32_t)", library.narrow)
     sorter.sort64 = ffi.cast("int32_t(*)(const uint8_t *, int64_t *, int64_t)", library.wide)
-    stats = ffi.new("struct ota_diff_stats *")
-    old_view, new_view = ffi.from_buffer("uint8_t[]", old), ffi.from_buffer("uint8_t[]", new)
-    status = int(lib.ota_diff_bsdiff(sorter, old_view, len(old_view), new_view, len(new_view), fd, stats))
+    stats, old_pos = ffi.new("struct ota_diff_stats *"), ffi.new("uint64_t *", at)
+    one, two = ffi.from_buffer("uint8_t[]", old), ffi.from_buffer("uint8_t[]", new)
+    status = int(lib.ota_diff_bsdiff_part(sorter, one, len(one), two, len(two), fd, base, old_pos, stats))
     if status < 0:
         reason = os.strerror(stats.os_error) if stats.os_error else ""
         raise error(_code(status), reason or "while making a delta")
-    return DiffStats(stats.triples, stats.added, stats.nonzero, stats.literals, stats.written)
+    return DiffStats(stats.triples, stats.added, stats.nonzero, stats.literals, stats.written), int(old_pos[0])
 
 
 SKETCH: Final = 64

@@ -11,12 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from otastream.model import Action, CodingId, Expect, Owner, Xattrs
+from otastream.model import SIZE_MAX, Action, CodingId, Expect, Owner, Xattrs
 
 READ_SIZE: Final = 1 << 20  # bytes read at once from inputs
-DELTA_MAX: Final = 512 << 20
-"""Files above this size, old or new, are sent full unless the caller says otherwise: a delta of them needs too much
-memory (about 5 bytes for each byte of old, and both files)."""
+DELTA_MAX: Final = SIZE_MAX
+"""Files above this size, old or new, are sent full: none, unless the caller says otherwise."""
 CHUNK_SIZE: Final = 32768  # bytes of a payload chunk: half the limit, which keeps a reader's buffers small
 
 _NUMBERS: Final = re.compile(rb"[0-9]+(?:[-._~+][0-9]+)*")

@@ -11,6 +11,7 @@ import xxhash
 
 from otastream import container
 from otastream.config import Edit, Folder, Image, Release
+from otastream.engines.bsdiff import Bsdiff
 from otastream.errors import Code, OtaError
 from otastream.inspection import inspect_package
 from otastream.model import (
@@ -36,7 +37,7 @@ from otastream.options import PackOptions
 from otastream.pack import pack_folders, pack_release
 from otastream.stages.diff import AHEAD, diff
 from otastream.tree import Change, Content, Step
-from reference import Board, Item, load, snapshot
+from reference import Board, Item, copy_tree, load, snapshot
 
 _TEXT = b"".join(b"line %d of a text that is long enough\n" % number for number in range(400))
 _OTHER = bytes(reversed(_TEXT))
@@ -373,3 +374,42 @@ def test_no_old_file_is_read_for_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     asked.clear()
     _again(tmp_path, PackOptions(codec=Codec.NONE, engine="full"))
     assert asked == []
+
+
+def test_what_is_too_large_for_memory_is_a_delta_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = os.urandom(300_000)
+    new = old[:100_000] + b"put in" * 50 + old[100_000:250_000] + os.urandom(20_000) + old[250_000:]
+    monkeypatch.setattr("otastream.stages.diff.WHOLE_MAX", 200_000)
+    monkeypatch.setattr(Bsdiff.encode_parts, "__kwdefaults__", {"window": 40_000, "folder": None})
+    items = _pack(tmp_path, {"a": old}, {"a": new})
+    (action,) = _actions(items)
+    assert isinstance(action, File)
+    assert action.engine is EngineId.BSDIFF
+    assert 20_000 < len(items[2].payload) < 30_000
+    board = tmp_path / "board"
+    board.mkdir()
+    copy_tree(tmp_path / "old", board / "c")
+    Board(board).apply(items)
+    assert (board / "c/a").read_bytes() == new
+
+
+def test_a_large_file_that_changes_meanwhile_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _write(tmp_path, {"old": os.urandom(5000), "new": os.urandom(6000)})
+    digests = [xxhash.xxh64_intdigest((tmp_path / name).read_bytes()) for name in ("old", "new")]
+    monkeypatch.setattr("otastream.stages.diff.WHOLE_MAX", 1000)
+    for name, size in (("old", 5000), ("new", 6000), ("new", 5999)):
+        content = Content(
+            os.fsencode(tmp_path / "new"), 6000, digests[1], os.fsencode(tmp_path / "old"), 5000, digests[0]
+        )
+        before = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(b"!" + before[1:size])
+        step = Step(
+            Change.CHANGED,
+            (),
+            File(b"a", 6000, digests[1], 0o644, engine=EngineId.BSDIFF, source=Source(5000)),
+            content,
+        )
+        with pytest.raises(OtaError) as caught:
+            list(diff([step], engines=(EngineId.BSDIFF,)))
+        assert caught.value.code is Code.CHANGED
+        (tmp_path / name).write_bytes(before)

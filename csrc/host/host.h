@@ -90,6 +90,7 @@ struct ota_payload {
     const uint8_t *old_data;
     const uint8_t *new_data;
     uint64_t new_size;
+    uint64_t old_base;     /* where old_data begins in old */
     uint64_t old_pos;      /* where the decoder stands in old */
     uint64_t new_pos;      /* how far new is covered by what was written */
     struct ota_piece held; /* its triple is written once the next piece tells how many literals follow */

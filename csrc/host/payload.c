@@ -113,18 +113,18 @@ static void put_triple(struct ota_payload *p, uint64_t end)
 {
     const struct ota_piece *h = &p->held;
     uint64_t literals = end - p->new_pos - h->len;
-    uint64_t seek = 0;
+    uint64_t to = p->old_base + h->old_pos, seek = 0;
 
     if (h->len + literals == 0)
         return;
     if (h->len > 0) /* without an add part there is nowhere to go in old */
-        seek = h->old_pos >= p->old_pos ? 2 * (h->old_pos - p->old_pos) : 2 * (p->old_pos - h->old_pos) - 1;
+        seek = to >= p->old_pos ? 2 * (to - p->old_pos) : 2 * (p->old_pos - to) - 1;
     put_number(p, h->len);
     put_number(p, literals);
     put_number(p, seek);
     if (h->len > 0) {
         put_runs(p, p->new_data + p->new_pos, p->old_data + h->old_pos, h->len);
-        p->old_pos = h->old_pos + h->len;
+        p->old_pos = to + h->len;
     }
     put_bytes(p, p->new_data + p->new_pos + h->len, NULL, literals);
     p->new_pos = end;

@@ -39,6 +39,13 @@ struct ota_diff_stats {
 int ota_diff_bsdiff(const struct ota_sorter *sorter, const uint8_t *old_data, uint64_t old_size,
                     const uint8_t *new_data, uint64_t new_size, int fd, struct ota_diff_stats *stats);
 
+/* The same for contents that are larger than memory, piece by piece: new_data is the next piece of new, old_data what
+ * is in old from old_base on, of which it is made; *old_pos is where the decoder stands in old, 0 for the first piece,
+ * and is set for the next one. The payloads of all pieces, one after the other, make the whole. */
+int ota_diff_bsdiff_part(const struct ota_sorter *sorter, const uint8_t *old_data, uint64_t old_size,
+                         const uint8_t *new_data, uint64_t new_size, int fd, uint64_t old_base, uint64_t *old_pos,
+                         struct ota_diff_stats *stats);
+
 /* The smallest different hashes of all pieces of 8 bytes in data, at most `room` of them, rising, into out. Returns how
  * many; 0 for less than 8 bytes. The share of equal numbers in two of them says how alike the contents are. The same on
  * every machine. */

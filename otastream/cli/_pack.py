@@ -42,7 +42,7 @@ _OPTIONS: Final = (
     click.option("--level", type=int, help="Level of the codec. [default: zstd 19, gzip 9]"),
     click.option("--ram", metavar="SIZE", help="Memory that applying may take, e.g. 512K: fits window and buffers."),
     click.option("--erase-block", metavar="SIZE", help="Largest erase block of the boards. [default: 64K]"),
-    click.option("--delta-max", metavar="SIZE", help="Send larger files in full. [default: 512M]"),
+    click.option("--delta-max", metavar="SIZE", help="Send larger files in full. [default: none]"),
     click.option("-j", "--jobs", type=click.IntRange(1, 256), help="Threads that make deltas. [default: one a CPU]"),
     click.option("--cache", metavar="DIR", help="Folder that keeps deltas from run to run, so that none of the "
                  "same two contents is made again."),

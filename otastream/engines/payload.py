@@ -53,12 +53,20 @@ class Payload:
             self.size = os.fstat(file.fileno()).st_size - start
 
     @classmethod
-    def written(cls, write: Callable[[int], object], *, folder: str | None = None) -> Payload:
+    def written(cls, write: Callable[[int], object], *, folder: str | None = None, large: bool = False) -> Payload:
         """What ``write`` puts into the file descriptor that it is given.
 
         The descriptor is one of memory, since making a file costs more than most deltas do; what is not small goes on
-        to an unnamed file in ``folder`` (None: the system's folder for temporary files).
+        to an unnamed file in ``folder`` (None: the system's folder for temporary files). large: to that file at once.
         """
+        if large:
+            file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - the payload closes it
+            try:
+                write(file.fileno())
+                return cls(file=file)
+            except BaseException:
+                file.close()
+                raise
         with open(os.memfd_create("payload"), "rb") as memory:
             write(memory.fileno())
             size = os.fstat(memory.fileno()).st_size

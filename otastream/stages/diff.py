@@ -7,6 +7,7 @@ What a file's delta is depends on that file alone, so the number of jobs does no
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections import deque
@@ -20,6 +21,7 @@ import zstandard
 
 from otastream.cache import DeltaCache, key
 from otastream.engines import ENGINES, Engine, Payload, load
+from otastream.engines.bsdiff import Bsdiff
 from otastream.engines.payload import Prefixed
 from otastream.errors import Code, OtaError, error
 from otastream.model import Action, Block, CodingId, EngineId, File, Script, Ubi, View
@@ -29,6 +31,8 @@ from otastream.views.expand import expand
 from otastream.views.parts import Front
 
 AHEAD: Final = 16
+WHOLE_MAX: Final = 256 << 20
+"""A delta of more bytes, old or new, is made piece by piece: whole it would need seven times its size in memory."""
 ENGINE_MEMORY: Final = 8192
 """Bytes of the workspace that are left to the engine, whose window is 4096 of them."""
 CERTAIN: Final = 1 << 20
@@ -130,13 +134,15 @@ class _Maker:
                 return new, new
             return _load(content.old, content.old_size, content.old_digest), new
 
+        if max(content.size, content.old_size) > WHOLE_MAX:
+            return self._kept(content, lambda: self._large_delta(content))
         if self._views is None:
-            return self._kept(content, loaded)
+            return self._kept(content, lambda: self._delta(*loaded()))
         old, new = loaded()
         viewed = _Delta() if old is new else self._viewed(old, new, self._views)
         if viewed.certain:
             return viewed
-        plain = self._kept(content, lambda: (old, new))
+        plain = self._kept(content, lambda: self._delta(old, new))
         if viewed.payload is None:
             return replace(plain, note=viewed.note)
         bound = _compressed_size(_pieces(new) if plain.payload is None else plain.payload.chunks())
@@ -158,7 +164,7 @@ class _Maker:
             return _Delta(note=f"needs {workspace} bytes of memory: {found.note}")
         sizes = len(found.new), xxhash.xxh64_intdigest(found.new), len(found.old), xxhash.xxh64_intdigest(found.old)
         about = Content(b"", sizes[0], sizes[1], None, sizes[2], sizes[3])
-        made = self._kept(about, lambda: (found.old, found.new))
+        made = self._kept(about, lambda: self._delta(found.old, found.new))
         if made.payload is None:
             return _Delta(note=f"no gain inside of {found.note}")
         payload = Prefixed(front, made.payload)
@@ -175,13 +181,13 @@ class _Maker:
             workspace=workspace,
         )
 
-    def _kept(self, content: Content, loaded: Callable[[], tuple[Buffer, Buffer]]) -> _Delta:
-        """What ``_delta`` says, from an earlier run if it was kept; loaded gives old and new."""
+    def _kept(self, content: Content, make: Callable[[], tuple[EngineId, Payload] | None]) -> _Delta:
+        """What ``make`` says, from an earlier run if it was kept."""
         name = key(content, [engine.id for engine in self._engines], "")
         kept = None if self._cache is None else self._cache.get(name)
         if kept is not None:
             return _Delta(cached=True) if kept.delta is None else _Delta(*kept.delta, cached=True)
-        found = self._delta(*loaded())
+        found = make()
         if self._cache is not None:
             self._cache.put(name, found)
         return _Delta() if found is None else _Delta(*found)
@@ -209,6 +215,26 @@ class _Maker:
                 if item is not best:
                     item[1].close()
         return best
+
+    def _large_delta(self, content: Content) -> tuple[EngineId, Payload] | None:
+        """The same for what is not held in memory as a whole: engine bsdiff, piece by piece."""
+        engine = next((engine for engine in self._engines if isinstance(engine, Bsdiff)), None)
+        if engine is None or content.old is None:
+            return None
+        with _opened(content.old) as old_fd, _opened(content.new) as new_fd:
+            sizes = (content.old_size, content.size)
+            parts = (_Part(old_fd, content.old), _Part(new_fd, content.new))
+            payload = engine.encode_parts(parts[0].load, parts[1].load, sizes)
+            try:
+                for part, size, digest in zip(parts, sizes, (content.old_digest, content.digest), strict=True):
+                    part.check(size, digest)
+                if _compressed_size(payload.chunks()) < _compressed_size(parts[1].pieces(content.size)):
+                    return engine.id, payload
+            except BaseException:
+                payload.close()
+                raise
+        payload.close()
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +290,45 @@ def _open(path: bytes) -> int:
         raise _changed(path) from exc
     except OSError as exc:
         raise _unreadable(exc, path) from exc
+
+
+@contextlib.contextmanager
+def _opened(path: bytes) -> Iterator[int]:
+    fd = _open(path)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Stretches of an open file. CHANGED: it is not what it was; INPUT: it cannot be read."""
+
+    fd: int
+    path: bytes
+
+    def load(self, start: int, size: int) -> bytes:
+        try:
+            data = os.pread(self.fd, size, start)
+            while len(data) < size and (more := os.pread(self.fd, size - len(data), start + len(data))):
+                data += more
+        except OSError as exc:
+            raise _unreadable(exc, self.path) from exc
+        if len(data) != size:
+            raise _changed(self.path)
+        return data
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        return (self.load(start, min(READ_SIZE, size - start)) for start in range(0, size, READ_SIZE))
+
+    def check(self, size: int, digest: int) -> None:
+        """CHANGED unless the content is the one that the plan was made with."""
+        found = xxhash.xxh64()
+        for piece in self.pieces(size):
+            found.update(piece)
+        if found.intdigest() != digest or os.fstat(self.fd).st_size != size:
+            raise _changed(self.path)
 
 
 def _load(path: bytes, size: int, digest: int) -> Buffer:
