@@ -363,6 +363,8 @@ class Report:
     bytes_done: int
     bytes_total: int
     bytes_written: int
+    record_from: int
+    record_bytes: int
     detail: str
     target: str
 
@@ -422,6 +424,8 @@ def _report(raw: Any) -> Report:
         bytes_done=raw.bytes_done,
         bytes_total=raw.bytes_total,
         bytes_written=raw.bytes_written,
+        record_from=raw.record_from,
+        record_bytes=raw.record_bytes,
         detail=os.fsdecode(bytes(ffi.string(raw.detail))),
         target=os.fsdecode(bytes(ffi.string(raw.target))),
     )

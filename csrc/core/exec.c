@@ -285,6 +285,8 @@ static int record_begin(struct ota_exec *ex)
     int early;
     if (st != 0 || (st = check_order(ex)) != 0 || (st = check_needs(ex)) != 0)
         return st;
+    ex->report.record_from = ex->report.bytes_done;
+    ex->report.record_bytes = r->engine >= 0 ? r->size : 0;
     early = r->kind == OTA_KIND_MANIFEST || r->kind == OTA_KIND_EXPECT ||
             (r->kind == OTA_KIND_SCRIPT && r->when == OTA_SCRIPT_END);
     if (!early && ex->stage == OTA_AT_EXPECTS && (st = pass_preflight(ex)) != 0)

@@ -195,6 +195,8 @@ struct ota_report {
     uint64_t bytes_done;    /* new bytes handled, for progress */
     uint64_t bytes_total;   /* as the manifest says, 0 when it does not */
     uint64_t bytes_written; /* bytes that reached a medium */
+    uint64_t record_from;   /* bytes_done when the record at work began */
+    uint64_t record_bytes;  /* bytes of new content that it makes, 0: none */
     char detail[128];       /* what exactly, in words; may be empty */
     char target[512];
     char package[256]; /* name and version of the package, UTF-8, NUL-terminated; empty when it has none */
