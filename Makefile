@@ -91,7 +91,7 @@ $(SAN)/tests/%: tests/c/%.c $(SAN_LIBS)
 	@mkdir -p $(@D)
 	$(CC) $(WARNINGS) $(if $(filter port host,$(call links,$<)),-D_GNU_SOURCE) -O1 -g $(SANITIZE) $(INCLUDES) -Icsrc \
 		-Itests/c -MMD -MP $< \
-		$(foreach l,host port core,$(if $(filter $(l),$(call links,$<)),$(SAN)/lib$(l).a)) -o $@
+		$(foreach l,host port core,$(if $(filter $(l),$(call links,$<)),$(SAN)/lib$(l).a)) -lm -o $@
 
 C_TEST_BINS := $(patsubst tests/c/%.c,$(SAN)/tests/%,$(C_TESTS))
 
@@ -132,8 +132,9 @@ format: $(VENV)/.ready ## rewrite Python and C in the project's style
 	$(VENV)/bin/clang-format -i $(C_STYLED)
 
 .PHONY: docs
-docs: build ## write the generated pages (docs/errors.md)
+docs: build ## write the generated pages and pictures (docs/errors.md, docs/images)
 	$(PY) -m scripts.errordocs docs/errors.md
+	cd tests && PYTHONPATH=.. ../$(PY) -m display_shots ../docs/images
 
 # ---- numbers -----------------------------------------------------------------------------------------------------
 

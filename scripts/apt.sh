@@ -9,7 +9,7 @@ groups="base fuzz peers corpus board"
 packages() {
     case $1 in
     base) echo "gcc libc6-dev make python3-dev python3-venv" ;;
-    fuzz) echo "clang" ;;
+    fuzz) echo "clang libclang-rt-14-dev" ;;
     peers) echo "xdelta3 zstd bsdiff rdiff valgrind" ;;
     corpus) echo "apt dpkg debian-archive-keyring squashfs-tools" ;;
     board) echo "qemu-system-arm gcc-arm-linux-gnueabihf gcc-aarch64-linux-gnu gcc make apt dpkg" \
@@ -21,7 +21,7 @@ packages() {
 why() {
     case $1 in
     base) echo "to compile the extension and make the virtual environment" ;;
-    fuzz) echo "libFuzzer and its sanitizers come with clang" ;;
+    fuzz) echo "libFuzzer and its sanitizers come with clang and its runtime" ;;
     peers) echo "delta tools to compare with in demo and bench, and what counts instructions; each is optional" ;;
     corpus) echo "to fetch pairs from Debian's archive, and to make images of them" ;;
     board) echo "to compile the board program, and to run it on an emulated board" ;;

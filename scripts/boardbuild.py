@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Build the board program: static, against musl, for each architecture; then a table of what it weighs.
+"""Build the board's programs: static, against musl, for each architecture; then a table of what they weigh.
 
     boardbuild.py [ARCH...]      armhf arm64 amd64 (all of them by default)
-    boardbuild.py --sanitize     for this machine, against glibc, with ASan and UBSan: build/board/san/otaunpack
+    boardbuild.py --sanitize     for this machine, against glibc, with ASan and UBSan: build/board/san/
     boardbuild.py --libraries    only what that links with, its headers in build/board/san/include
 
-Debian's cross compilers compile; musl, zlib, libzstd and libsodium are Debian's packages of the target architecture,
-unpacked beneath .cache by scripts/debroot.py. The result is build/board/ARCH/otaunpack. A program above its budget in
-csrc/board/budget.json is an error.
+Debian's cross compilers compile; musl and the libraries are Debian's packages of the target architecture, unpacked
+beneath .cache by scripts/debroot.py. The results are build/board/ARCH/otaunpack and otadisplay. A program above its
+budget in csrc/board/budget.json is an error.
 """
 
 from __future__ import annotations
@@ -29,9 +29,14 @@ from typing import TextIO
 
 TREE = Path(__file__).resolve().parent.parent
 BUDGET = TREE / "csrc/board/budget.json"
-LIBRARIES = ("libzstd.a", "libz.a", "libsodium.a")
-PACKAGES = ("musl", "musl-dev", "zlib1g-dev", "libzstd-dev", "libsodium-dev", "linux-libc-dev")
-LIBRARY_HEADERS = ("zlib.h", "zconf.h", "zstd.h", "zstd_errors.h", "sodium.h", "sodium")
+PACKAGES = (
+    "musl", "musl-dev", "zlib1g-dev", "libzstd-dev", "libsodium-dev", "linux-libc-dev", "libjpeg62-turbo-dev",
+    "libpng-dev",
+)  # fmt: skip
+LIBRARY_HEADERS = (
+    "zlib.h", "zconf.h", "zstd.h", "zstd_errors.h", "sodium.h", "sodium",
+    "jpeglib.h", "jconfig.h", "jmorecfg.h", "jerror.h", "png.h", "pngconf.h", "pnglibconf.h",
+)  # fmt: skip
 KERNEL_HEADERS = ("linux", "asm", "asm-generic", "mtd")
 # No -Wconversion here: musl's ioctl takes an int, and request numbers are unsigned. `make lint` has it, against glibc.
 COMPILE = (
@@ -43,14 +48,34 @@ SANITIZE = (
     *"-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer".split(),
 )
 LINK = "-static -Wl,--gc-sections -Wl,--build-id=none -Wl,-z,norelro -Wl,-z,noseparate-code".split()
-PARTS: tuple[tuple[str, str], ...] = (
-    ("core", "/core/"),
-    ("port", "/port/"),
-    ("board", "/board/"),
-    ("zstd", "libzstd.a"),
-    ("zlib", "libz.a"),
-)
-PARTS += (("libsodium", "libsodium.a"), ("musl", "libc.a"), ("gcc", "libgcc"))
+FOR_MUSL = ("heap.c", "fortify.c", "slim.c", "musl.c")
+"""Sources that only a link against musl needs: stand-ins for a heap and for fortified calls."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """folders, files: its sources beneath csrc. libraries: static ones. budget: its key in csrc/board/budget.json."""
+
+    name: str
+    folders: tuple[str, ...]
+    files: tuple[str, ...]
+    libraries: tuple[str, ...]
+    budget: str
+    parts: tuple[tuple[str, str], ...]  # columns of the table: title, what the origin of a section contains
+
+
+PROGRAMS = (
+    Program(
+        "otaunpack", ("core", "port", "board"), (), ("libzstd.a", "libz.a", "libsodium.a"), "program_bytes",
+        (("core", "/core/"), ("port", "/port/"), ("board", "/board/"), ("zstd", "libzstd.a"), ("zlib", "libz.a"),
+         ("libsodium", "libsodium.a"), ("musl", "libc.a"), ("gcc", "libgcc")),
+    ),
+    Program(
+        "otadisplay", ("display",), ("board/fortify.c",), ("libjpeg.a", "libpng16.a", "libz.a"), "display_bytes",
+        (("display", "/display/"), ("libjpeg", "libjpeg.a"), ("libpng", "libpng16.a"), ("zlib", "libz.a"),
+         ("musl", "libc.a"), ("gcc", "libgcc")),
+    ),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -93,7 +118,9 @@ def version() -> str:
 def sysroot(target: Target) -> Path:
     """Headers and libraries of the target, fetched when they are not there yet."""
     root = TREE / ".cache/cross" / target.arch
-    if not (root / ".packages").exists():
+    stamp = root / ".packages"
+    there = stamp.read_text() if stamp.exists() else ""
+    if not all(re.search(rf"^{re.escape(name)}_", there, re.M) for name in PACKAGES):
         run(sys.executable, TREE / "scripts/debroot.py", target.arch, "get", root, *PACKAGES)
     return root / "usr"
 
@@ -116,8 +143,11 @@ def prepare(target: Target, usr: Path, out: Path) -> list[str]:
     return [f"{target.tool}gcc", f"-specs={out}/musl.specs", *target.flags]
 
 
-def compile_all(compiler: list[str], flags: Sequence[str], out: Path, *, without: Sequence[str] = ()) -> list[Path]:
-    sources = sorted(p for layer in ("core", "port", "board") for p in (TREE / "csrc" / layer).glob("*.c"))
+def compile_all(
+    program: Program, compiler: list[str], flags: Sequence[str], out: Path, *, without: Sequence[str] = ()
+) -> list[Path]:
+    sources = sorted(p for folder in program.folders for p in (TREE / "csrc" / folder).glob("*.c"))
+    sources += [TREE / "csrc" / name for name in program.files]
     sources = [source for source in sources if source.name not in without]
     newest_header = max(p.stat().st_mtime for p in (*(TREE / "csrc").glob("*/*.h"), Path(__file__)))
 
@@ -139,19 +169,20 @@ def up_to_date(made: Path, sources: Sequence[Path]) -> bool:
     return made.exists() and made.stat().st_mtime > max(source.stat().st_mtime for source in sources)
 
 
-def parts(map_file: Path) -> Counter[str]:
+def parts(program: Program, map_file: Path) -> Counter[str]:
     """Bytes that reach the file, by where they come from, as the linker's map says."""
     found: Counter[str] = Counter()
     text = map_file.read_text().split("Linker script and memory map", 1)[1]
     section = re.compile(r"^ \.(\w+)\S*\s+0x[0-9a-f]+\s+0x([0-9a-f]+)\s+(\S+)$", re.M)
     for kind, size, origin in section.findall(text):
         if kind in ("text", "rodata", "data", "init_array", "ARM", "eh_frame"):
-            name = next((name for name, mark in PARTS if mark in origin), "other")
+            inside = origin.removeprefix(str(TREE))  # the clone itself may be named like a part
+            name = next((name for name, mark in program.parts if mark in inside), "other")
             found[name] += int(size, 16)
     return found
 
 
-def build(target: Target) -> tuple[int, Counter[str]]:
+def build(program: Program, target: Target) -> tuple[int, Counter[str]]:
     """Stripped size in bytes, and what of it comes from where."""
     if not shutil.which(f"{target.tool}gcc"):
         raise SystemExit(f"boardbuild: no compiler for {target.arch}: scripts/apt.sh board (package {target.package})")
@@ -159,17 +190,18 @@ def build(target: Target) -> tuple[int, Counter[str]]:
     out.mkdir(parents=True, exist_ok=True)
     usr = sysroot(target)
     compiler = prepare(target, usr, out)
-    objects = compile_all(compiler, COMPILE, out)
-    libraries = [usr / "lib" / target.triplet / name for name in LIBRARIES]
-    if not up_to_date(out / "otaunpack", objects):
-        run(*compiler, *LINK, "-o", out / "otaunpack.full", *objects, *libraries, f"-Wl,-Map,{out}/otaunpack.map")
-        run(f"{target.tool}strip", "-s", "-R", ".comment", "-o", out / "otaunpack.new", out / "otaunpack.full")
-        os.replace(out / "otaunpack.new", out / "otaunpack")  # somebody may be running the one that was there
-    return (out / "otaunpack").stat().st_size, parts(out / "otaunpack.map")
+    objects = compile_all(program, compiler, COMPILE, out)
+    libraries = [usr / "lib" / target.triplet / name for name in program.libraries]
+    made, full, new = (out / f"{program.name}{end}" for end in ("", ".full", ".new"))
+    if not up_to_date(made, objects):
+        run(*compiler, *LINK, "-o", full, *objects, *libraries, f"-Wl,-Map,{made}.map")
+        run(f"{target.tool}strip", "-s", "-R", ".comment", "-o", new, full)
+        os.replace(new, made)  # somebody may be running the one that was there
+    return made.stat().st_size, parts(program, out / f"{program.name}.map")
 
 
 def host_libraries() -> tuple[Path, Path]:
-    """zlib, libzstd and libsodium for this machine, which must be amd64: folder for what is built, sysroot."""
+    """The libraries for this machine, which must be amd64: folder for what is built, sysroot."""
     target, out = TARGETS["amd64"], TREE / "build/board/san"
     out.mkdir(parents=True, exist_ok=True)
     usr = sysroot(target)
@@ -177,20 +209,21 @@ def host_libraries() -> tuple[Path, Path]:
     return out, usr
 
 
-def sanitized() -> Path:
-    """For this machine: without the stand-ins for a heap and for fortified calls."""
+def sanitized(program: Program) -> Path:
+    """For this machine."""
     target = TARGETS["amd64"]
     out, usr = host_libraries()
-    objects = compile_all(["gcc"], SANITIZE, out, without=("heap.c", "fortify.c", "slim.c"))
-    libraries = [usr / "lib" / target.triplet / name for name in LIBRARIES]
-    if not up_to_date(out / "otaunpack", objects):
-        run("gcc", *SANITIZE, "-o", out / "otaunpack.full", *objects, *libraries)
-        os.replace(out / "otaunpack.full", out / "otaunpack")
-    return out / "otaunpack"
+    objects = compile_all(program, ["gcc"], SANITIZE, out, without=FOR_MUSL)
+    libraries = [usr / "lib" / target.triplet / name for name in program.libraries]
+    made, full = out / program.name, out / f"{program.name}.full"
+    if not up_to_date(made, objects):
+        run("gcc", *SANITIZE, "-o", full, *objects, *libraries, "-lm")
+        os.replace(full, made)
+    return made
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Build the board program.")
+    parser = argparse.ArgumentParser(description="Build the board's programs.")
     parser.add_argument("archs", nargs="*", metavar="ARCH", default=list(TARGETS))
     parser.add_argument("--sanitize", action="store_true")
     parser.add_argument("--libraries", action="store_true")
@@ -201,7 +234,8 @@ def main() -> int:
             host_libraries()
             return 0
         if args.sanitize:
-            print(sanitized())
+            for program in PROGRAMS:
+                print(sanitized(program))
             return 0
         return build_all(parser, args.archs)
 
@@ -213,18 +247,20 @@ def open_lock() -> TextIO:
 
 
 def build_all(parser: argparse.ArgumentParser, archs: Sequence[str]) -> int:
-    """Build these, print the table; 1 if one is above its budget."""
+    """Build these, print the tables; 1 if a program is above its budget."""
     if unknown := set(archs) - set(TARGETS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(TARGETS)}")
-    budget: dict[str, int] = json.loads(BUDGET.read_text())["program_bytes"]
-    names = [name for name, _ in PARTS] + ["other"]
-    print(f"{'bytes':8}{'file':>9}{'budget':>9}" + "".join(f"{name:>11}" for name in names))
+    budgets: dict[str, dict[str, int]] = json.loads(BUDGET.read_text())
     over = []
-    for arch in archs:
-        size, found = build(TARGETS[arch])
-        print(f"{arch:8}{size:9}{budget[arch]:9}" + "".join(f"{found[name]:11}" for name in names), flush=True)
-        if size > budget[arch]:
-            over.append(arch)
+    for program in PROGRAMS:
+        names = [name for name, _ in program.parts] + ["other"]
+        print(f"{program.name:11}{'file':>9}{'budget':>9}" + "".join(f"{name:>11}" for name in names))
+        for arch in archs:
+            budget = budgets[program.budget][arch]
+            size, found = build(program, TARGETS[arch])
+            print(f"{arch:11}{size:9}{budget:9}" + "".join(f"{found[name]:11}" for name in names), flush=True)
+            if size > budget:
+                over.append(f"{program.name} for {arch}")
     if over:
         print(f"boardbuild: above the budget in csrc/board/budget.json: {', '.join(over)}", file=sys.stderr)
     return 1 if over else 0

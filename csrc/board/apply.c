@@ -43,13 +43,21 @@ static const char *phase_name(const struct board *b, int phase)
     return b->exec_options.check_only ? "check" : names[phase];
 }
 
+/* What progress counts: bytes of the package while it is checked, then bytes of new content. */
+static void counters(const struct board *b, const struct ota_report *report, uint64_t *done, uint64_t *total)
+{
+    *done = b->exec_options.check_only ? b->read : report->bytes_done;
+    *total = b->exec_options.check_only ? b->frames.preamble.length : report->bytes_total;
+}
+
 static int on_tick(void *ctx, const struct ota_report *report)
 {
     struct board *b = ctx;
-    uint64_t done = b->exec_options.check_only ? b->read : report->bytes_done;
-    uint64_t total = b->exec_options.check_only ? b->frames.preamble.length : report->bytes_total;
+    uint64_t done;
+    uint64_t total;
+    counters(b, report, &done, &total);
     board_watchdog_feed();
-    board_progress_show(b->options.progress, phase_name(b, report->phase), done, total, report->target);
+    board_progress_show(b->options.progress, phase_name(b, report->phase), done, total, report);
     if (board_signal_seen() != 0) {
         return 1; /* from the first write on only SIGTERM gets here */
     }
@@ -277,6 +285,9 @@ static int update(struct board *b)
 {
     int r;
     board_signals_install();
+    if (b->options.picture != NULL) {
+        board_display_start(b->options.picture, b->options.rotate); /* before the shield, which it shall not have */
+    }
     board_oom_shield();
     if ((r = board_watchdog_open(b->options.watchdog, &b->why)) != 0 || (r = load_keys(b)) != 0) {
         return r;
@@ -346,11 +357,16 @@ static void say_success(const struct board *b)
 static int finish(struct board *b, int status)
 {
     struct board_failure why = {0, 0, ""};
+    uint64_t done;
+    uint64_t total;
     enum board_state state = status == 0 ? BOARD_DONE : b->report.changed ? BOARD_FAILED_AFTER : BOARD_FAILED_BEFORE;
     if (b->why.status == -OTA_E_OUTPUT && status == -OTA_E_CANCELLED) {
         status = -OTA_E_OUTPUT; /* the tick stopped the update, because of the status file */
     }
-    board_progress_end();
+    counters(b, &b->report, &done, &total);
+    if (!b->options.quiet) {
+        board_progress_end(b->options.progress, done, total, &b->report, -status);
+    }
     if (keeps_status(b) && board_status_write(b->options.status, state, &b->report, -status, &why) != 0) {
         fprintf(stderr, BOARD_PROGRAM ": warning: %s: %s\n", why.detail, strerror(why.os_error));
     }

@@ -16,6 +16,7 @@
  *   keys.c      trusted keys, signatures
  *   status.c    the file that says after a reboot what happened
  *   progress.c  progress for people and programs
+ *   display.c   the program that shows it on a screen
  *   care.c      memory, OOM score, signals, watchdog, warnings
  *   selftest.c  --self-test
  */
@@ -94,6 +95,8 @@ struct board_options {
     enum board_progress progress;
     const char *status;   /* NULL: none */
     const char *watchdog; /* NULL: none */
+    const char *picture;  /* NULL: no display */
+    const char *rotate;   /* NULL or "0" to "3" */
 };
 
 /* 0 or -OTA_E_USAGE, said on stderr. */
@@ -246,11 +249,23 @@ int board_status_write(const char *path, enum board_state state, const struct ot
 
 /* ---- progress ---------------------------------------------------------------------------------------------------- */
 
-/* Show where the work is, on stderr, as often as is useful. phase: one word. */
+/* Show where the work is, on stderr and on the display, as often as is useful. phase: one word. */
 void board_progress_show(enum board_progress mode, const char *phase, uint64_t done, uint64_t total,
-                         const char *target);
-/* Clear what a bar left on the line. */
-void board_progress_end(void);
+                         const struct ota_report *report);
+/* Say how it ended (code 0: well), to whoever reads lines; clear what a bar left; let the display go. */
+void board_progress_end(enum board_progress mode, uint64_t done, uint64_t total, const struct ota_report *report,
+                        int code);
+
+/* ---- display ----------------------------------------------------------------------------------------------------- */
+
+/* Start otadisplay, which lies beside this program or on the path. Whatever goes wrong is said on stderr, and the
+ * update goes on without it. rotate: "0" to "3" or NULL. SIGPIPE must be ignored. */
+void board_display_start(const char *picture, const char *rotate);
+/* 1: somebody may be listening. */
+int board_display_open(void);
+/* One line with its end, at most 4096 bytes; never waits. */
+void board_display_send(const char *line, size_t len);
+void board_display_close(void);
 
 /* ---- care for the board ------------------------------------------------------------------------------------------ */
 

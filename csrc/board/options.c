@@ -21,8 +21,10 @@ static const struct option long_options[] = {
     {"help", no_argument, NULL, 'h'},
     {"ignore-space", no_argument, NULL, OPT_IGNORE_SPACE},
     {"keys", required_argument, NULL, 'k'},
+    {"picture", required_argument, NULL, 'p'},
     {"progress", required_argument, NULL, OPT_PROGRESS},
     {"root", required_argument, NULL, OPT_ROOT},
+    {"rotate", required_argument, NULL, 's'},
     {"self-test", no_argument, NULL, OPT_SELF_TEST},
     {"status", required_argument, NULL, OPT_STATUS},
     {"tmp", required_argument, NULL, 't'},
@@ -76,6 +78,15 @@ static int take(struct board_options *o, int option)
     case 'k':
         o->keys = optarg;
         return 0;
+    case 'p':
+        o->picture = optarg;
+        return 0;
+    case 's':
+        if (optarg[0] < '0' || optarg[0] > '3' || optarg[1] != '\0') {
+            return usage("-s is 0, 1, 2 or 3, not ", optarg);
+        }
+        o->rotate = optarg;
+        return 0;
     case 'n':
         o->dry_run = 1;
         return 0;
@@ -117,7 +128,7 @@ int board_options_parse(struct board_options *o, int argc, char **argv)
     o->root = "/";
     o->tmp = BOARD_TMP;
     opterr = 0; /* our own words, in the form of every other error */
-    while ((option = getopt_long(argc, argv, "x:r:t:k:nh", long_options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "x:r:t:k:p:s:nh", long_options, NULL)) != -1) {
         if (take(o, option) != 0) {
             return -OTA_E_USAGE;
         }
@@ -130,6 +141,9 @@ int board_options_parse(struct board_options *o, int argc, char **argv)
     }
     if (o->mode == BOARD_APPLY && o->package == NULL) {
         return usage("no package: give -x FILE, or -x - for stdin", "");
+    }
+    if (o->rotate != NULL && o->picture == NULL) {
+        return usage("-s turns the display, which -p PICTURE asks for", "");
     }
     return 0;
 }
@@ -151,6 +165,8 @@ void board_help(void)
         "                        are refused\n"
         "  -n, --dry-run         check everything that can be checked, write nothing, run no script\n"
         "      --verify          read the whole package and check it; look at no target\n"
+        "  -p, --picture FILE    show the update on the framebuffer, over this JPEG or PNG (needs otadisplay)\n"
+        "  -s, --rotate N        turn its bars and text clockwise: 0 not, 1 by 90, 2 by 180, 3 by 270 degrees\n"
         "      --ignore-space    do not compare free space before writing\n"
         "      --root DIR        folder that stands for / of the board [/]\n"
         "      --progress HOW    auto, bar, json, numeric or none; on stderr [auto: bar on a terminal]\n"
