@@ -339,15 +339,29 @@ def test_progress_as_json(package: Path, board: Path, capsys: pytest.CaptureFixt
     assert main.run([*arguments(package, board), "--progress", "json"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
     assert lines[0]["phase"] == "preflight"
-    assert lines[-1] == {"phase": "end", "percent": 100, "done": 102, "total": 102, "target": ""}
+    end = {"percent": 100, "done": 102, "total": 102, "step": 4, "steps": 4, "part": None, "target": ""}
+    assert lines[-2:] == [{"phase": "end", **end}, {"phase": "success", **end, "code": 0}]
+    parts = [(line["step"], line["part"]) for line in lines if line["phase"] == "update"]
+    assert parts == sorted(parts, key=lambda part: part[0])
     assert any(line["target"] == "/b" for line in lines)
     done = [line["done"] for line in lines]
     assert done == sorted(done)
 
 
+def test_progress_ends_with_the_failure(package: Path, board: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (board / "a").unlink(missing_ok=True)
+    (board / "a").write_bytes(b"neither old nor new")
+    code = main.run([*arguments(package, board), "--progress", "json"])
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
+    assert code != 0
+    assert (lines[-1]["phase"], lines[-1]["code"], lines[-1]["error"]) == ("failure", code, Code(code).text)
+
+
 def test_progress_as_numbers(package: Path, board: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run([*arguments(package, board), "--progress", "numeric"]) == 0
-    numbers = [int(line) for line in capsys.readouterr().err.splitlines() if line.isdigit()]
+    said = capsys.readouterr().err.splitlines()
+    assert "success" in said
+    numbers = [int(line) for line in said if line.isdigit()]
     assert numbers == sorted(set(numbers))
     assert (numbers[0], numbers[-1]) == (0, 100)
 

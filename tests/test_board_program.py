@@ -306,9 +306,12 @@ def test_progress_lines(updated: tuple[Board, Path, Path]) -> None:
     lines = [json.loads(line) for line in run.run(package, "--progress", "json").stderr.splitlines() if line[0] == "{"]
     assert {line["phase"] for line in lines} >= {"check", "preflight", "update"}
     assert lines[-1]["percent"] == 100
-    assert all(line.keys() == {"phase", "percent", "done", "total", "target"} for line in lines)
+    names = ["phase", "percent", "done", "total", "step", "steps", "part", "target"]
+    assert all(list(line) == names for line in lines[:-1])
+    assert list(lines[-1]) == [*names, "code"]
+    assert (lines[-1]["phase"], lines[-1]["code"]) == ("success", 0)
     numeric = run.run(package, "--progress", "numeric").stderr
-    assert re.search(r"^100$", numeric, re.M)
+    assert re.search(r"^100\nsuccess$", numeric, re.M)
     assert "\r" in run.run(package, "--progress", "bar").stderr
     assert len(run.run(package, "--progress", "none").stderr.splitlines()) == 1
 

@@ -379,8 +379,8 @@ def test_the_same_target_twice_is_refused(work: Path) -> None:
     [
         ("-x p.bin -r p.bin", "-x and -r both name a package"),
         ("", "no package"),
-        ("-x p.bin -p upgrade.jpg", "-p: there is no display yet"),
-        ("-x p.bin -s 1", "-s: there is no display yet"),
+        ("-x p.bin -p upgrade.jpg -s 4", "'4' is not one of '0', '1', '2', '3'"),
+        ("-x p.bin -s 1", "-s turns the display, which -p asks for"),
         ("-x p.bin --watchdog /dev/watchdog", "--watchdog is an option of the board program only"),
         ("-x p.bin --self-test", "--self-test is an option of the board program only"),
         ("p.bin", "unexpected extra argument"),

@@ -13,8 +13,8 @@ from typing import Final
 import click
 
 from otastream.apply import ApplyOptions, apply_package
-from otastream.cli import _output, _progress
-from otastream.errors import Code, error
+from otastream.cli import _display, _output, _progress
+from otastream.errors import Code, OtaError, error
 from otastream.keys import load_trusted
 from otastream.native import Phase, Report
 
@@ -99,14 +99,24 @@ def command(
     execute(package, options, progress_mode=progress_mode)
 
 
-def execute(package: str, options: ApplyOptions, *, progress_mode: str) -> None:
+def execute(
+    package: str, options: ApplyOptions, *, progress_mode: str, picture: str | None = None, rotation: str | None = None
+) -> None:
     """Apply a package, show the progress and what was done; signals stop it where that is safe."""
     stop = _Stop()
-    with _progress.reporter(progress_mode) as progress, _signals(stop):
+    with (
+        _progress.reporter(progress_mode) as shown,
+        _display.beside(shown, picture, rotation) as progress,
+        _signals(stop),
+        _verdict(progress),
+    ):
 
         def show(report: Report) -> None:
             phase = report.phase.name.lower()
-            progress.update(phase=phase, done=report.bytes_done, total=report.bytes_total, target=report.target)
+            progress.update(
+                phase=phase, done=report.bytes_done, total=report.bytes_total, target=report.target,
+                place=_place(report),
+            )  # fmt: skip
 
         report = apply_package(package, replace(options, tick=stop.tick, progress=show))
     if options.dry_run:
@@ -115,3 +125,24 @@ def execute(package: str, options: ApplyOptions, *, progress_mode: str) -> None:
         skipped = f", {report.skipped} of them were right already" if report.skipped else ""
         written = _output.size(report.bytes_written)
         click.echo(f"{_output.count(report.records_done, 'record')} executed{skipped}; {written} written", err=True)
+
+
+@contextlib.contextmanager
+def _verdict(progress: _progress.Progress) -> Iterator[None]:
+    """Tell the progress how the update ended."""
+    try:
+        yield
+    except BaseException as failure:
+        progress.end(failure.code if isinstance(failure, OtaError) else Code.INTERNAL)
+        raise
+    progress.end(None)
+
+
+def _place(report: Report) -> _progress.Place:
+    updating = report.phase is Phase.UPDATE
+    step = report.records_done + (updating and report.records_done < report.records_total)
+    part = None
+    if updating and report.record_bytes:
+        part = min(100, (report.bytes_done - report.record_from) * 100 // report.record_bytes)
+    late = report.phase in (Phase.UPDATE, Phase.END)
+    return _progress.Place((step or None) if late else None, report.records_total or None, part)

@@ -19,7 +19,6 @@ from otastream.keys import load_trusted
 from otastream.stages.read import available_memory
 
 _BOARD_ONLY = {"status": "--status", "watchdog": "--watchdog", "self_test": "--self-test"}
-_DISPLAY = {"picture": "-p", "rotation": "-s"}
 
 
 @click.command("otaunpack", context_settings={"help_option_names": ["-h", "--help"]})
@@ -41,14 +40,25 @@ _DISPLAY = {"picture": "-p", "rotation": "-s"}
 @click.option("--ignore-space", is_flag=True, help="Do not compare free space before writing.")
 @click.option("--root", default="/", show_default=True, metavar="DIR", help="Folder that stands for / of the board.")
 @_progress.option
-@click.option("-p", "picture", hidden=True)
-@click.option("-s", "rotation", hidden=True)
+@click.option(
+    "-p",
+    "--picture",
+    metavar="FILE",
+    help="Show the update on the framebuffer, over this JPEG or PNG (needs otadisplay).",
+)
+@click.option(
+    "-s",
+    "--rotate",
+    "rotation",
+    type=click.Choice(["0", "1", "2", "3"]),
+    help="Turn its bars and text clockwise: 0 not, 1 by 90, 2 by 180, 3 by 270 degrees.",
+)
 @click.option("--status", hidden=True)
 @click.option("--watchdog", hidden=True)
 @click.option("--self-test", is_flag=True, hidden=True)
 def command(
     *, package: str | None, raw: str | None, tmp: str | None, keys: str | None, root: str, progress_mode: str,
-    dry_run: bool, verify: bool, ignore_space: bool, **others: Any,
+    dry_run: bool, verify: bool, ignore_space: bool, picture: str | None, rotation: str | None, **others: Any,
 ) -> None:  # fmt: skip
     """Apply a package. After a cut or a failure run the same package again.
 
@@ -56,10 +66,17 @@ def command(
     Examples:
       otaunpack -x SStarOta.bin.gz
       otaunpack -r SStarOta.bin -t /tmp
+      otaunpack -x SStarOta.bin.gz -p upgrade.jpg -s 1
     """
     _refuse(others)
     if package is not None and raw is not None:
         raise error(Code.USAGE, "-x and -r both name a package", hint=f"otaunpack -x {package}")
+    if rotation is not None and picture is None:
+        raise error(
+            Code.USAGE,
+            "-s turns the display, which -p asks for",
+            hint=f"otaunpack -x FILE -p upgrade.jpg -s {rotation}",
+        )
     name = package if package is not None else raw
     if name is None:
         raise error(Code.USAGE, "no package", hint="otaunpack -x SStarOta.bin.gz")
@@ -74,14 +91,11 @@ def command(
     if verify:
         check_package(name, keys=trusted_keys(options), memory=available_memory(), outer=options.outer)
         return
-    execute(name, options, progress_mode=progress_mode)
+    execute(name, options, progress_mode=progress_mode, picture=picture, rotation=rotation)
 
 
 def _refuse(others: dict[str, Any]) -> None:
-    """Options that are known but not done here."""
-    for name, option in _DISPLAY.items():
-        if others[name] is not None:
-            raise error(Code.USAGE, f"{option}: there is no display yet", hint="leave it out, or use --progress json")
+    """Options that only the board program has."""
     for name, option in _BOARD_ONLY.items():
         if others[name]:
             raise error(Code.USAGE, f"{option} is an option of the board program only")
