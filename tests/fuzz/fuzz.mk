@@ -6,10 +6,11 @@ FUZZ_SECONDS   ?= 30
 FUZZERS        := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_TARGETS   ?= $(patsubst tests/fuzz/fuzz_%.c,%,$(FUZZERS))
 FUZZ_FLAGS     := -std=c99 -D_GNU_SOURCE -O1 -g -fno-sanitize-recover=all $(INCLUDES) -Icsrc -Itests/c -Itests/fuzz/include
-FUZZ_SOURCES   := $(wildcard tests/fuzz/*.[ch] tests/fuzz/include/*/*.h tests/c/*_model.[ch] csrc/board/*.[ch])
+FUZZ_SOURCES   := $(wildcard tests/fuzz/*.[ch] tests/fuzz/include/*/*.h tests/c/*_model.[ch] csrc/board/*.[ch] csrc/display/*.[ch])
 # The board program's libraries, as scripts/boardbuild.py fetches them for this machine.
 FUZZ_SYSROOT   := .cache/cross/amd64/usr/lib/x86_64-linux-gnu
 FUZZ_LIBS_codec := -isystem build/board/san/include $(FUZZ_SYSROOT)/libz.a $(FUZZ_SYSROOT)/libzstd.a
+FUZZ_LIBS_picture := -isystem build/board/san/include $(FUZZ_SYSROOT)/libjpeg.a $(FUZZ_SYSROOT)/libpng16.a $(FUZZ_SYSROOT)/libz.a
 
 .PHONY: fuzz
 fuzz: $(FUZZ_TARGETS:%=$(FUZZ)/%) $(FUZZ)/seeds/.made ## each libFuzzer target for FUZZ_SECONDS seconds; findings stay in build/fuzz
@@ -27,7 +28,7 @@ $(FUZZ_TARGETS:%=$(FUZZ)/%): $(FUZZ)/%: tests/fuzz/fuzz_%.c $(FUZZ_SOURCES) $(wi
 	@command -v $(FUZZ_CC) >/dev/null || scripts/apt.sh fuzz
 	@mkdir -p $(@D)
 	$(if $(FUZZ_LIBS_$*),$(PYTHON) scripts/boardbuild.py --libraries)
-	$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined $< csrc/core/*.c $(FUZZ_LIBS_$*) -o $@
+	$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined $< csrc/core/*.c $(FUZZ_LIBS_$*) -lm -o $@
 
 # The same targets with a main that replays files.
 .PHONY: fuzz-replay
@@ -36,4 +37,4 @@ fuzz-replay: $(patsubst tests/fuzz/fuzz_%.c,$(SAN)/fuzz/%,$(FUZZERS))
 $(SAN)/fuzz/%: tests/fuzz/fuzz_%.c $(FUZZ_SOURCES) $(SAN)/libcore.a
 	@mkdir -p $(@D)
 	$(if $(FUZZ_LIBS_$*),$(PYTHON) scripts/boardbuild.py --libraries)
-	$(CC) $(WARNINGS) $(FUZZ_FLAGS) -fsanitize=address,undefined $< tests/fuzz/replay.c $(SAN)/libcore.a $(FUZZ_LIBS_$*) -o $@
+	$(CC) $(WARNINGS) $(FUZZ_FLAGS) -fsanitize=address,undefined $< tests/fuzz/replay.c $(SAN)/libcore.a $(FUZZ_LIBS_$*) -lm -o $@

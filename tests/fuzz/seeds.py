@@ -21,6 +21,7 @@ from otastream.errors import OtaError
 from otastream.stages.decompress import decompress
 from otastream.stages.read import read
 from otastream.stages.verify import verify
+from pictures import jpeg, png, png_of
 
 GOLDEN: Final = Path(__file__).resolve().parent.parent / "golden"
 _SMALL: Final = 4000
@@ -107,6 +108,24 @@ def views() -> Iterator[bytes]:
             yield bytes([10, 0, kind, 0, 50, piece]) + front[:-4]
 
 
+def progress_lines() -> Iterator[bytes]:
+    """A screen, the size of pieces, lines."""
+    line = b'{"phase": "update", "percent": 37, "done": 1, "total": 3, "step": 3, "steps": 7, "target": "%s"}\n'
+    end = b'{"phase": "failure", "percent": 37, "code": 65, "error": "x", "target": "/dev/mtd5"}\n'
+    yield bytes([0, 200, 100, 9]) + line % b"/dev/mtd5" + end
+    yield bytes([5, 255, 255, 255]) + b"12\ncheck\n50\nsuccess\n"
+    yield bytes([10, 0, 0, 0]) + line % b'\\u00e9\\n\\"' + line % (b"W" * 300)
+
+
+def pictures() -> Iterator[bytes]:
+    def paint(x: int, y: int) -> tuple[int, int, int]:
+        return x * 9 % 256, y * 9 % 256, 128
+
+    for made in (png(20, 17, paint), png(9, 20, paint, interlaced=True), png_of(8, 8, bytes(72), kind=0),
+                 jpeg(3, 2, paint), jpeg(3, 2, paint, progressive=True)):  # fmt: skip
+        yield b"\x30\x10" + made
+
+
 TARGETS: Final = {
     "records": records,
     "exec": executor,
@@ -114,6 +133,8 @@ TARGETS: Final = {
     "codec": codecs,
     "bspatch": patches,
     "view": views,
+    "display": progress_lines,
+    "picture": pictures,
 }
 
 
