@@ -124,7 +124,8 @@ def pack(old: Path, new: Path, out: Path, *options: str) -> Path:
 
 @functools.cache
 def board_program(arch: str) -> Path:
-    """The static board program for amd64, armhf, arm64; "san": for this machine, with sanitizers. Built if need be."""
+    """The static board program for amd64, armhf, arm64; "san": for this machine, with sanitizers. Built if need be,
+    together with otadisplay beside it."""
     build = [sys.executable, str(TREE / "scripts/boardbuild.py"), *(["--sanitize"] if arch == "san" else [arch])]
     done = subprocess.run(build, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr

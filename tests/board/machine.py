@@ -11,6 +11,7 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -66,13 +67,15 @@ class Machine(Protocol):
 class Virt:
     """The emulator's own board: Cortex-A7, virtio disks and network. ram: MiB. disks: raw images.
 
-    synced: what the board has written outlives a cut; where no power is cut, not doing so is faster.
+    synced: what the board has written outlives a cut; where no power is cut, not doing so is faster. screen: a display
+    device of the emulator, with its options.
     """
 
     disks: Sequence[Path] = ()
     ram: int = 96
     network: bool = False
     synced: bool = True
+    screen: str = ""
 
     def command(self, kit: Kit, initrd: Path, kernel_args: str) -> list[str | Path]:
         args: list[str | Path] = ["-M", "virt,highmem=off", "-cpu", "cortex-a7", "-m", f"{self.ram}M"]
@@ -81,6 +84,8 @@ class Virt:
             args += ["-drive", f"if=none,id=d{i},file={disk},format=raw,cache={cache}"]
             args += ["-device", f"virtio-blk-device,drive=d{i}"]
         net = ["-netdev", "user,id=n", "-device", "virtio-net-device,netdev=n"] if self.network else ["-nic", "none"]
+        if self.screen:
+            args += ["-device", self.screen]
         args += ["-kernel", kit.virt, "-initrd", initrd, *net]
         return [*args, "-append", f"console=ttyAMA0 {kernel_args}"]
 
@@ -103,6 +108,43 @@ class Ast2600:
         args += ["-kernel", kit.ast2600, "-device", f"loader,file={initrd},addr={at:#x},force-raw=on", "-nic", "none"]
         where = f"mem={self.ram}M initrd={at:#x},{initrd.stat().st_size}"
         return [*args, "-append", f"console=ttyS4,115200n8 {where} {kernel_args}"]
+
+
+class Desk:
+    """Who sits in front of the board: sees its screen (QMP, the emulator's JSON protocol), types a line."""
+
+    def __init__(self, process: subprocess.Popen[bytes], control: Path) -> None:
+        self._process, self._control = process, control
+
+    def screen(self) -> bytes:
+        """A picture of the screen, as PPM."""
+        shot = self._control.with_name("shot.ppm")
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(self._control))
+            with connection.makefile("rwb") as stream:
+                stream.readline()  # the greeting
+                for command in (
+                    {"execute": "qmp_capabilities"},
+                    {"execute": "screendump", "arguments": {"filename": str(shot)}},
+                ):
+                    stream.write(json.dumps(command).encode())
+                    stream.flush()
+                    while True:
+                        answer = json.loads(stream.readline())
+                        if "return" in answer:
+                            break
+                        assert "error" not in answer, answer
+        return shot.read_bytes()
+
+    def enter(self) -> None:
+        """Press return: the job waits in `read`."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"\n")
+        self._process.stdin.flush()
+
+
+Watch = Callable[[str, Desk], None]
+"""Told every line of the serial console of a board with a screen."""
 
 
 def progress_from(percent: int) -> Cut:
@@ -157,26 +199,34 @@ def _serial(process: subprocess.Popen[bytes], deadline: float) -> Iterator[str]:
             yield line.decode(errors="replace").rstrip("\r")
 
 
-def run(kit: Kit, machine: Machine, job: Job, *, log: Path, cut: Cut | None = None, timeout: float = TIMEOUT) -> Result:
+def run(
+    kit: Kit, machine: Machine, job: Job, *, log: Path, cut: Cut | None = None, watch: Watch | None = None,
+    timeout: float = TIMEOUT,
+) -> Result:  # fmt: skip
     """Start the board, run the job, wait for its end. log: gets the console, appended. AssertionError: no end."""
     began = time.monotonic()
     lines: list[str] = []
     code: int | None = None
     was_cut = False
     with tempfile.TemporaryDirectory(prefix="otastream-board-") as folder, log.open("a", buffering=1) as console:
-        initrd = Path(folder) / "initrd"
+        initrd, control = Path(folder) / "initrd", Path(folder) / "qmp"
         _initrd(kit, job, initrd)
         args = machine.command(kit, initrd, f"{KERNEL_ARGS} sets={','.join(job.sets)}")
+        if watch is not None:
+            args += ["-qmp", f"unix:{control},server=on,wait=off"]
         process = subprocess.Popen(
-            ["qemu-system-arm", *COMMON, *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            ["qemu-system-arm", *COMMON, *args], stdin=subprocess.DEVNULL if watch is None else subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
+        desk = Desk(process, control)
         try:
             for line in _serial(process, began + timeout):
                 console.write(f"{time.monotonic() - began:7.2f} {line}\n")
                 lines.append(line)
                 if line.startswith("@@EXIT "):
                     code = int(line.split()[1])
+                if watch is not None:
+                    watch(line, desk)
                 if cut is not None and cut(line):
                     was_cut = True
                     break
@@ -185,8 +235,9 @@ def run(kit: Kit, machine: Machine, job: Job, *, log: Path, cut: Cut | None = No
         finally:
             process.send_signal(signal.SIGKILL)
             process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
             console.write(f"---- {'power cut' if was_cut else f'exit {code}'}, {time.monotonic() - began:.1f} s\n")
     if code is None and not was_cut:
         raise AssertionError(f"the board stopped without a verdict; console in {log}\n" + "\n".join(lines[-30:]))

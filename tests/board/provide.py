@@ -31,6 +31,8 @@ RAM_VIRT, RAM_AST2600 = 0x40000000, 0x80000000
 
 DRIVERS = {
     "disk": ("virtio_mmio", "virtio_blk"),
+    "virtio-gpu": ("virtio_pci", "virtio-gpu"),
+    "cirrus": ("cirrus",),
     "net": ("virtio_mmio", "virtio_net"),
     "ext4": ("crc32c_generic", "ext4"),
     "mtdblock": ("mtdblock",),

@@ -33,6 +33,14 @@ class Bench:
         self.boards += 1
         return result
 
+    def watched(self, board: Machine, job: Job, watch: machine.Watch, *, timeout: float = machine.TIMEOUT) -> Result:
+        """A job of a board with a screen, to its end; `watch` looks at it."""
+        result = machine.run(self.kit, board, job, log=self.log, watch=watch, timeout=timeout)
+        self.seconds += result.seconds
+        self.boards += 1
+        assert result.code == 0, self._console(result)
+        return result
+
     def succeed(self, board: Machine, job: Job, *, timeout: float = machine.TIMEOUT) -> Result:
         result = self.run(board, job, timeout=timeout)
         assert result.code == 0, self._console(result)
