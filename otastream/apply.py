@@ -23,17 +23,19 @@ class ApplyOptions:
     """How to apply.
 
     root: folder that stands for ``/`` of the board; tmp: writable folder for scripts and built images. dry_run: stop
-    after preflight, nothing is written and no script is run. ignore_space: do not compare free space. keys: trusted
-    keys; with at least one, only packages signed by one of them are accepted. None: those that the board itself keeps,
-    beneath the root in etc/otastream/keys. outer False: refuse a package that was compressed once more from outside
-    (MAGIC). tick: called while C is at work, True asks to stop where nothing is half written. progress: called with the
-    counters after each piece.
+    after preflight, nothing is written and no script is run. ignore_space: do not compare free space. volatile_tmp:
+    update in place even if ``tmp`` is in memory, where a power cut would cost the target. keys: trusted keys; with at
+    least one, only packages signed by one of them are accepted. None: those that the board itself keeps, beneath the
+    root in etc/otastream/keys. outer False: refuse a package that was compressed once more from outside (MAGIC). tick:
+    called while C is at work, True asks to stop where nothing is half written. progress: called with the counters after
+    each piece.
     """
 
     root: str
     tmp: str
     dry_run: bool = False
     ignore_space: bool = False
+    volatile_tmp: bool = False
     keys: Keys | None = None
     outer: bool = True
     tick: Tick | None = None
@@ -66,6 +68,7 @@ def _executor(options: ApplyOptions, preamble: Preamble) -> Executor:
     settings = ExecOptions(
         dry_run=options.dry_run,
         ignore_space=options.ignore_space,
+        volatile_tmp=options.volatile_tmp,
         block_buffer=block_buffer(),
         workspace=preamble.workspace,
         coder=Coder(),

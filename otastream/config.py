@@ -44,6 +44,7 @@ class Image(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
 
     new, old: local files. source: the node that holds old on the board; without it, the first target does. size: bytes
     that a target has; a larger image is refused. mask: bit n says that target n is written; without it, all are.
+    in_place: the delta is written over old on the one target there is, without a second copy.
     """
 
     new: str
@@ -54,6 +55,7 @@ class Image(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     size: int | str | None = None
     label: str | None = None
     mask: int | None = None
+    in_place: bool = False
 
 
 class Folder(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
@@ -227,6 +229,12 @@ def _check_image(image: Image) -> None:
         raise error(Code.CONFIG, "an image with a source needs old, the image that the source holds")
     if image.mask is not None and not 0 <= image.mask < 1 << len(image.targets):
         raise error(Code.CONFIG, f"mask {image.mask:#x} does not fit {len(image.targets)} targets")
+    if image.in_place and (
+        image.old is None or len(image.targets) != 1 or image.source is not None or image.mask is not None
+    ):
+        raise error(Code.CONFIG, "an image in place has old and one target, no source and no mask")
+    if image.in_place and image.kind != "block":
+        raise error(Code.CONFIG, "an image in place is of kind block: a UBI volume is replaced as a whole")
     for node in (*image.targets, *((image.source,) if image.source is not None else ())):
         _check_place(check_node, node)
     if image.size is not None:

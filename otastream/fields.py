@@ -30,7 +30,10 @@ _NAMES: Final = [
     *("new", "name", "version", "created", "records", "bytes", "compatible", "links", "needs"),
     *("mask", "parents"),
 ]
-_KEYS: Final = {name: number for number, name in enumerate(_NAMES, 1)} | {"note": 35}
+_KEYS: Final = {name: number for number, name in enumerate(_NAMES, 1)} | {
+    "unit": 32, "scratch": 33, "plan": 34, "note": 35,
+}  # fmt: skip
+_KNOWN: Final = {number: name for name, number in _KEYS.items()}
 _EXPECT: Final = KINDS.index("expect")
 
 # kind, or "expect" with its type -> (fields it needs, fields that may be absent)
@@ -41,8 +44,9 @@ _KINDS: Final[dict[str, tuple[str, str]]] = {
     "expect 2": ("type targets size digest", "source mask"),
     "expect 3": ("type compatible", ""),
     "expect 4": ("type version", ""),
+    "expect 5": ("type targets size digest source unit scratch plan", ""),
     "script": ("when engine size digest", "label"),
-    "block": ("targets size digest engine", "source old_view new_view label mask note"),
+    "block": ("targets size digest engine", "source old_view new_view label mask note unit plan"),
     "ubi": ("targets size digest engine", "source old_view new_view label mask note"),
     "file": ("path size digest mode", "root uid gid xattrs engine source old_view new_view links label parents note"),
     "delete": ("path type", "root label"),
@@ -209,6 +213,13 @@ _size: Final = _uint(model.SIZE_MAX)
 _digest: Final = _uint((1 << 64) - 1)
 
 
+def _unit(name: str, value: Any) -> int:
+    unit: int = _uint(model.UNIT_MAX)(name, value)
+    if unit < model.UNIT_MIN or unit & (unit - 1):
+        raise error(Code.FORMAT, f"field {name} is {unit}")
+    return unit
+
+
 _PLAIN_STATES: Final[dict[int, State]] = {0: model.ABSENT, 2: model.DIRECTORY, 4: model.ANY}
 
 
@@ -265,6 +276,9 @@ _FIELDS: Final[dict[str, _Check]] = {
     "mask": _uint((1 << model.TARGETS_MAX) - 1),
     "parents": _flag,
     "note": _label(255),
+    "unit": _unit,
+    "scratch": _size,
+    "plan": _digest,
 }
 
 
@@ -280,7 +294,7 @@ def _fields(what: str, values: Mapping[int, Any]) -> Fields:
     required, rules = _RULES[what]
     if not values.keys() <= rules.keys():
         key = next(key for key in values if key not in rules)
-        known = f" ({_NAMES[key - 1]})" if 1 <= key <= len(_NAMES) else ""
+        known = f" ({_KNOWN[key]})" if key in _KNOWN else ""
         raise error(Code.UNSUPPORTED, f"field {key}{known} in {what}")
     fields = {}
     for key, value in values.items():
@@ -346,6 +360,30 @@ def _expect(fields: Fields) -> Fields:
     return _masked(fields)
 
 
+_NOT_IN_PLACE: Final = ("mask", "old_view", "new_view")
+
+
+def _in_place(fields: Fields) -> Fields:
+    """In place: one target, which is the source too, with its digest; neither old nor new is empty."""
+    if ("unit" in fields) != ("plan" in fields):
+        raise error(Code.FORMAT, "unit and plan come together")
+    if "unit" not in fields:
+        return fields
+    source = fields.get("source")
+    if (
+        len(fields["targets"]) != 1
+        or source is None
+        or source.digest is None
+        or not fields.keys().isdisjoint(_NOT_IN_PLACE)
+    ):
+        raise error(Code.FORMAT, "in place has one target, which is its source")
+    if source.path is not None or source.node is not None or source.size == 0 or fields["size"] == 0:
+        raise error(Code.FORMAT, "in place has one target, which is its source, and neither is empty")
+    if max(fields["size"], source.size) // fields["unit"] >= model.UNITS_MAX:
+        raise error(Code.LIMIT, f"more than {model.UNITS_MAX} units")
+    return fields
+
+
 def _expect_tree(fields: Fields) -> Record:
     if "source" in fields and fields["source"].node is not None:
         raise error(Code.FORMAT, "the source of a file is a file")
@@ -392,8 +430,9 @@ _DECODERS: Final[dict[str, Callable[[Fields], Record]]] = {
     "expect 2": lambda fields: model.ExpectNode(**_expect(fields)),
     "expect 3": lambda fields: model.ExpectBoard(**_expect(fields)),
     "expect 4": lambda fields: model.ExpectVersion(**_expect(fields)),
+    "expect 5": lambda fields: model.ExpectInPlace(**_in_place(_expect(fields))),
     "script": _script,
-    "block": lambda fields: model.Block(**_payload(fields, nodes=True)),
+    "block": lambda fields: model.Block(**_in_place(_payload(fields, nodes=True))),
     "ubi": lambda fields: model.Ubi(**_payload(fields, nodes=True)),
     "file": _file,
     "delete": _delete,
@@ -410,6 +449,7 @@ _CLASSES: Final[dict[type, tuple[int, str]]] = {
     model.ExpectNode: (2, "expect 2"),
     model.ExpectBoard: (2, "expect 3"),
     model.ExpectVersion: (2, "expect 4"),
+    model.ExpectInPlace: (2, "expect 5"),
     model.Script: (3, "script"),
     model.Block: (4, "block"),
     model.Ubi: (5, "ubi"),

@@ -35,9 +35,11 @@ def inline_scripts(release: Release) -> Iterator[Step]:
         yield from script(path, When.INLINE, label)
 
 
-def images(release: Release) -> Iterator[Step]:
-    """A step for every image. TOO_SMALL: it is larger than its targets are said to be."""
-    return (_image(image) for image in release.image)
+def images(release: Release, *, unit: int) -> Iterator[Step]:
+    """A step for every image. unit: bytes that are replaced at once where one is updated in place. TOO_SMALL: it is
+    larger than its targets are said to be.
+    """
+    return (_image(image, unit) for image in release.image)
 
 
 def edits(release: Release) -> Iterator[Step]:
@@ -51,7 +53,7 @@ def labelled(steps: Iterable[Step], label: str | None) -> Iterator[Step]:
         yield step if label is None or step.action is None else replace(step, action=replace(step.action, label=label))
 
 
-def _image(image: Image) -> Step:
+def _image(image: Image, unit: int) -> Step:
     new = _hashed(image.new)
     if image.size is not None and new[1] > parse_size(image.size):
         raise error(Code.TOO_SMALL, f"{new[1]} bytes, the target has {parse_size(image.size)}", target=image.new)
@@ -63,6 +65,7 @@ def _image(image: Image) -> Step:
         source=os.fsencode(image.source) if image.source is not None else None,
         label=image.label,
         mask=image.mask,
+        unit=unit if image.in_place else None,
     )
 
 

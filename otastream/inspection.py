@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from itertools import chain
 
 from otastream.container import has_payload
+from otastream.engines.segments import SegmentChecker
 from otastream.errors import Code, OtaError, error
 from otastream.fields import CODINGS
 from otastream.keys import Keys
-from otastream.model import WORKSPACE_MAX, Chunk, CodingId, EngineId, Event, Head, Manifest, Preamble, Record
+from otastream.model import WORKSPACE_MAX, Block, Chunk, CodingId, EngineId, Event, Head, Manifest, Preamble, Record
 from otastream.native import Buffer, Decoder, Xxh64
 from otastream.stages.decompress import decompress
 from otastream.stages.read import Source, read
@@ -62,14 +63,14 @@ def _entries(events: Iterable[Event], *, payloads: bool, workspace: int) -> Iter
     number, sent = -1, 0
     codings: frozenset[CodingId] = frozenset()
     record: Record | None = None
-    payload: _Payload | None = None
+    payload: _Payload | _Segments | None = None
     try:
         for event in events:
             if isinstance(event, Head):
                 number, sent, record = number + 1, 0, event.record
                 if isinstance(record, Manifest):
                     codings = frozenset(coding for coding, name in CODINGS.items() if name in record.needs)
-                payload = _Payload(record, workspace, codings) if payloads and has_payload(record) else None
+                payload = _opened(record, workspace, codings) if payloads and has_payload(record) else None
             elif isinstance(event, Chunk):
                 sent += len(event.data)
                 if payload is not None:
@@ -139,6 +140,30 @@ class _Payload:
         self._decoder.finish()
         if self._full and self._hash.value() != self._digest:
             raise error(Code.CORRUPT, "a payload is not what its record says")
+
+
+class _Segments:
+    """The payload of a record in place: its segments, and that it is the one that the record names."""
+
+    def __init__(self, record: Block, unit: int, old_size: int) -> None:
+        self._checker = SegmentChecker(record.engine, size=record.size, unit=unit, source=_Zeros(old_size))
+        self._plan = record.plan
+        self._hash = Xxh64()
+
+    def feed(self, data: Buffer) -> None:
+        self._hash.update(data)
+        self._checker.feed(data)
+
+    def finish(self) -> None:
+        self._checker.finish()
+        if self._hash.value() != self._plan:
+            raise error(Code.CORRUPT, "a payload is not what its record says")
+
+
+def _opened(record: Record, workspace: int, codings: frozenset[CodingId]) -> _Payload | _Segments:
+    if isinstance(record, Block) and record.unit is not None and record.source is not None:
+        return _Segments(record, record.unit, record.source.size)
+    return _Payload(record, workspace, codings)
 
 
 class _Zeros:

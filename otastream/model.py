@@ -20,6 +20,10 @@ DEPTH_MAX: Final = 64
 TARGETS_MAX: Final = 8
 SCRIPT_MAX: Final = 1 << 20
 SIZE_MAX: Final = (1 << 63) - 1
+UNIT_MIN: Final = 4096
+UNIT_MAX: Final = 1 << 26
+UNITS_MAX: Final = 65536
+KEPT_MAX: Final = 128
 STAGING_NAME: Final = b".otastream-new"
 
 
@@ -162,7 +166,22 @@ class ExpectVersion:
     version: str
 
 
-Expect = ExpectTree | ExpectNode | ExpectBoard | ExpectVersion
+@dataclass(frozen=True, slots=True)
+class ExpectInPlace:
+    """A node that is updated onto itself. unit: bytes replaced at once; scratch: bytes of the temporary folder that it
+    takes at most; plan: XXH64 of the payload, which says in what order what is replaced.
+    """
+
+    targets: tuple[bytes, ...]
+    size: int
+    digest: int
+    source: Source
+    unit: int
+    scratch: int
+    plan: int
+
+
+Expect = ExpectTree | ExpectNode | ExpectBoard | ExpectVersion | ExpectInPlace
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +195,7 @@ class Script:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """mask: bit n says that target n is written; None: all of them."""
+    """mask: bit n says that target n is written; None: all of them. unit, plan: as in ExpectInPlace, both or none."""
 
     targets: tuple[bytes, ...]
     size: int
@@ -188,6 +207,8 @@ class Block:
     old_view: View | None = None
     new_view: View | None = None
     note: str | None = None
+    unit: int | None = None
+    plan: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

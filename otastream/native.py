@@ -236,23 +236,50 @@ def diff_bsdiff(old: Buffer, new: Buffer, fd: int) -> DiffStats:
     return diff_bsdiff_part(old, new, fd, 0, 0)[0]
 
 
+def diff_pieces(old: Buffer, new: Buffer, fd: int) -> DiffStats:
+    """The same, but write the pieces that the payload would be made of: for each three native 64-bit numbers, where it
+    is in new, where in old, its length. They rise in new and do not overlap; ``encode_pieces`` takes a choice of them.
+    """
+    stats = ffi.new("struct ota_diff_stats *")
+    one, two = ffi.from_buffer("uint8_t[]", old), ffi.from_buffer("uint8_t[]", new)
+    return _diff_stats(int(lib.ota_diff_pieces(_sorter(), one, len(one), two, len(two), fd, stats)), stats)
+
+
+def encode_pieces(old: Buffer, new: Buffer, pieces: Buffer, fd: int) -> DiffStats:
+    """Write the payload that makes ``new`` of these pieces and of literals to ``fd``. OUTPUT; USAGE: bad pieces."""
+    stats = ffi.new("struct ota_diff_stats *")
+    one, two = ffi.from_buffer("uint8_t[]", old), ffi.from_buffer("uint8_t[]", new)
+    raw = ffi.from_buffer("uint8_t[]", pieces)
+    numbers = ffi.cast("uint64_t *", raw)
+    status = int(lib.ota_encode_pieces(one, len(one), two, len(two), numbers, len(raw) // 24, fd, stats))
+    return _diff_stats(status, stats)
+
+
 def diff_bsdiff_part(old: Buffer, new: Buffer, fd: int, base: int, at: int) -> tuple[DiffStats, int]:
     """The same for the next piece ``new`` of what is larger than memory, made from the piece of old at ``base``.
 
     at: where the decoder stands in old, 0 at first; the second result is that for the next piece.
     """
+    stats, old_pos = ffi.new("struct ota_diff_stats *"), ffi.new("uint64_t *", at)
+    one, two = ffi.from_buffer("uint8_t[]", old), ffi.from_buffer("uint8_t[]", new)
+    status = int(lib.ota_diff_bsdiff_part(_sorter(), one, len(one), two, len(two), fd, base, old_pos, stats))
+    return _diff_stats(status, stats), int(old_pos[0])
+
+
+def _sorter() -> Any:
     library = divsufsort.load()
     library.single_threaded()
     sorter = ffi.new("struct ota_sorter *")
     sorter.sort32 = ffi.cast("int32_t(*)(const uint8_t *, int32_t *, int32_t)", library.narrow)
     sorter.sort64 = ffi.cast("int32_t(*)(const uint8_t *, int64_t *, int64_t)", library.wide)
-    stats, old_pos = ffi.new("struct ota_diff_stats *"), ffi.new("uint64_t *", at)
-    one, two = ffi.from_buffer("uint8_t[]", old), ffi.from_buffer("uint8_t[]", new)
-    status = int(lib.ota_diff_bsdiff_part(sorter, one, len(one), two, len(two), fd, base, old_pos, stats))
+    return sorter
+
+
+def _diff_stats(status: int, stats: Any) -> DiffStats:
     if status < 0:
         reason = os.strerror(stats.os_error) if stats.os_error else ""
         raise error(_code(status), reason or "while making a delta")
-    return DiffStats(stats.triples, stats.added, stats.nonzero, stats.literals, stats.written), int(old_pos[0])
+    return DiffStats(stats.triples, stats.added, stats.nonzero, stats.literals, stats.written)
 
 
 SKETCH: Final = 64
@@ -384,6 +411,7 @@ class ExecOptions:
     dry_run: bool = False
     check_only: bool = False
     ignore_space: bool = False
+    volatile_tmp: bool = False
     window: int = WINDOW
     block_buffer: int = 1 << 16
     header_max: int = 16384
@@ -529,6 +557,7 @@ class Executor:
                 "dry_run": options.dry_run,
                 "check_only": options.check_only,
                 "ignore_space": options.ignore_space,
+                "volatile_tmp": options.volatile_tmp,
                 "window": options.window,
                 "block_buffer": options.block_buffer,
                 "header_max": options.header_max,

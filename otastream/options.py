@@ -49,8 +49,9 @@ class PackOptions:
     encoders: codings of image parts that the boards can recompress; empty: no delta looks inside of compressed images.
     codec None: zstd, or what the budget of ``ram`` leaves room for. window_log, frame_log: upper bounds. level: of the
     codec, None: its default. jobs: threads that make deltas. delta_max: larger files are sent full.
-    block_buffer: largest erase block of the boards. signers: who signs the package. created: seconds since 1970 to
-    write into the manifest. cache: folder that keeps deltas from one run to the next; cache_limit: what stays in it.
+    block_buffer: largest erase block of the boards. scratch: bytes of a board's temporary folder that an update in
+    place may take. signers: who signs the package. created: seconds since 1970 to write into the manifest.
+    cache: folder that keeps deltas from one run to the next; cache_limit: what stays in it.
     """
 
     codec: Codec | None = None
@@ -63,6 +64,7 @@ class PackOptions:
     delta_max: int = DELTA_MAX
     block_buffer: int = 65536
     encoders: frozenset[CodingId] = BOARD_ENCODERS
+    scratch: int = 256 << 10
     owner: bool = False
     xattrs: bool = False
     signers: tuple[Signer, ...] = ()
@@ -70,6 +72,11 @@ class PackOptions:
     cache: str | None = None
     cache_limit: int = 1 << 30
     progress: Progress | None = None
+
+    @property
+    def unit(self) -> int:
+        """Bytes that an update in place replaces at once: a power of two, not less than an erase block."""
+        return 1 << (max(self.block_buffer, 65536) - 1).bit_length()
 
     def report(self, phase: str, done: int, total: int, target: bytes) -> None:
         """Tell whoever watches."""

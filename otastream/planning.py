@@ -89,12 +89,13 @@ def _images(
     images = []
     views = Views(options.encoders, workspace_max(options)) if options.encoders else None
     engines = ENGINES[options.engine]
-    for item in diff(_limited(gather.images(release), options), engines=engines, views=views, cache=cache):
+    wanted = _limited(gather.images(release, unit=options.unit), options)
+    for item in diff(wanted, engines=engines, views=views, cache=cache, scratch=options.scratch):
         images.append(item)
         if item.payload is not None:
             stack.callback(item.payload.close)
         if isinstance(item.record, Block | Ubi):
-            steps.expect(image_expect(item.record))
+            steps.expect(image_expect(item.record, item.scratch))
         steps.count(item.record, Change.CHANGED)
         steps.needs.update(CODINGS[coding] for coding in item.codings)
         steps.workspace = max(steps.workspace, -(-item.workspace // WORKSPACE_UNIT) * WORKSPACE_UNIT)

@@ -226,7 +226,7 @@ def targets_of(expect: Expect) -> Iterator[bytes]:
         if expect.old == expect.new == model.DIRECTORY:
             return
         yield _absolute(expect)
-    elif isinstance(expect, model.ExpectNode):
+    elif isinstance(expect, model.ExpectNode | model.ExpectInPlace):
         yield from expect.targets
 
 

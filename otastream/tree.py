@@ -116,8 +116,8 @@ class Payload(Protocol):
 @dataclass(frozen=True, slots=True)
 class Ready:
     """A record whose engine is decided, with its payload where it has one. raw: its encoded header, if it is known.
-    cached: its delta was made in an earlier run.
-    codings: what a view in the payload needs of the board; workspace: bytes for view and engine.
+    cached: its delta was made in an earlier run. codings: what a view in the payload needs of the board; workspace:
+    bytes for view and engine. scratch: bytes that the temporary folder must hold while a node is updated onto itself.
     """
 
     record: Action
@@ -126,6 +126,7 @@ class Ready:
     cached: bool = False
     codings: frozenset[CodingId] = frozenset()
     workspace: int = 0
+    scratch: int = 0
 
 
 def basename(path: bytes) -> bytes:

@@ -56,14 +56,14 @@ def test_the_example_packs(tmp_path: Path) -> None:
     records = [item.record for item in load(tmp_path / "p.ota")]
     kinds = [type(record).__name__ for record in records]
     assert kinds == (
-        ["Manifest", "ExpectBoard", "ExpectVersion", "ExpectNode", "ExpectNode"]
+        ["Manifest", "ExpectBoard", "ExpectVersion", "ExpectNode", "ExpectNode", "ExpectInPlace"]
         + ["ExpectTree"] * 4
-        + ["Script", "Script", "Block", "Ubi", "File", "File", "File", "Delete", "Script", "Script", "End"]
+        + ["Script", "Script", "Block", "Ubi", "Block", "File", "File", "File", "Delete", "Script", "Script", "End"]
     )
-    manifest, block = records[0], records[11]
+    manifest, block = records[0], records[12]
     assert isinstance(manifest, model.Manifest)
-    assert (manifest.name, manifest.version, manifest.records) == ("acme-cam", "1.4.2", 10)
-    assert summary.records == 10
+    assert (manifest.name, manifest.version, manifest.records) == ("acme-cam", "1.4.2", 11)
+    assert summary.records == 11
     assert isinstance(block, model.Block)
     assert block.source is not None
     assert block.source.node == b"/dev/mtdblock4"

@@ -103,7 +103,7 @@ def _executed(data: bytes, tmp_path: Path, *, check_only: bool) -> str | None:
         folder.mkdir(exist_ok=True)
     (root / "a").write_bytes(OLD)
     try:
-        options = ExecOptions(check_only=check_only, workspace=WORKSPACE, coder=Coder())
+        options = ExecOptions(check_only=check_only, workspace=WORKSPACE, coder=Coder(), volatile_tmp=True)
         with Executor(root, tmp, options=options) as executor:
             executor.feed(data)
             executor.finish()

@@ -18,7 +18,7 @@ from reference import load
 
 TREE = Path(__file__).resolve().parent.parent
 CASES = [case.__name__ for case in cases.CASES]
-IMAGES = [name for name in CASES if name.startswith(("image", "everything"))]
+IMAGES = [name for name in CASES if name.startswith(("image", "in_place", "everything")) and "more" not in name]
 
 
 @pytest.fixture(scope="session")
@@ -101,10 +101,20 @@ def test_files_that_are_alike_are_sources(folder: Path) -> None:
         ("both-slots", "image_both_slots"),
         ("image-gone-first", "image_onto_itself"),
         ("no-source-check", "everything"),
+        ("no-node-sync", "in_place"),
+        ("no-image-sync", "in_place_shuffled"),
+        ("no-folder-sync", "in_place_shuffled"),
     ],
 )
 def test_a_mistake_in_the_port_is_found(machines: Path, folder: Path, mutant: str, case: str) -> None:
     code, stdout, _ = run.run(machines / "folder", [folder / case], "--mutant", mutant)
+    assert code == 1, stdout
+    assert run.counts(stdout)[1] > 0
+
+
+def test_a_scratch_that_is_durable_too_late_is_found(machines: Path, folder: Path) -> None:
+    """What is erased was not saved yet."""
+    code, stdout, _ = run.run(machines / "flash", [folder / "in_place_shuffled"], "--mutant", "late-scratch")
     assert code == 1, stdout
     assert run.counts(stdout)[1] > 0
 

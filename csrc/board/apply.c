@@ -237,6 +237,7 @@ static int pass(struct board *b, int check_only, int dry_run)
     b->exec_options.check_only = check_only;
     b->exec_options.dry_run = dry_run;
     b->exec_options.ignore_space = b->options.ignore_space;
+    b->exec_options.volatile_tmp = b->options.volatile_tmp;
     board_frames_init(&b->frames);
     do {
         r = board_input_next(&b->input, &data, &len, &b->why);

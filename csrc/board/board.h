@@ -91,6 +91,7 @@ struct board_options {
     int dry_run;
     int verify; /* only read the package */
     int ignore_space;
+    int volatile_tmp;
     int quiet; /* say nothing at the end */
     enum board_progress progress;
     const char *status;   /* NULL: none */

@@ -13,7 +13,8 @@ enum {
     OPT_SELF_TEST,
     OPT_VERSION,
     OPT_VERIFY,
-    OPT_IGNORE_SPACE
+    OPT_IGNORE_SPACE,
+    OPT_VOLATILE
 };
 
 static const struct option long_options[] = {
@@ -30,6 +31,7 @@ static const struct option long_options[] = {
     {"tmp", required_argument, NULL, 't'},
     {"verify", no_argument, NULL, OPT_VERIFY},
     {"version", no_argument, NULL, OPT_VERSION},
+    {"volatile-scratch", no_argument, NULL, OPT_VOLATILE},
     {"watchdog", required_argument, NULL, OPT_WATCHDOG},
     {NULL, 0, NULL, 0},
 };
@@ -107,6 +109,9 @@ static int take(struct board_options *o, int option)
     case OPT_IGNORE_SPACE:
         o->ignore_space = 1;
         return 0;
+    case OPT_VOLATILE:
+        o->volatile_tmp = 1;
+        return 0;
     case OPT_SELF_TEST:
         o->mode = BOARD_SELF_TEST;
         return 0;
@@ -159,7 +164,8 @@ void board_help(void)
         "or everything it expects was found (a pipe). After a cut or a failure run the same package again.\n\n"
         "  -x FILE               the package, also gzip or zstd compressed from outside; -: stdin\n"
         "  -r FILE               the same, but refuse outer compression\n"
-        "  -t, --tmp DIR         writable folder for scripts and built images [" BOARD_TMP "]\n"
+        "  -t, --tmp DIR         writable folder for scripts and built images [" BOARD_TMP "];\n"
+        "                        on flash for packages that update in place\n"
         "  -k, --keys PATH       trusted keys, a PEM file or a folder of them [" BOARD_KEYS "\n"
         "                        beneath the root]; with any key, packages without a signature by one of them\n"
         "                        are refused\n"
@@ -168,6 +174,7 @@ void board_help(void)
         "  -p, --picture FILE    show the update on the framebuffer, over this JPEG or PNG (needs otadisplay)\n"
         "  -s, --rotate N        turn its bars and text clockwise: 0 not, 1 by 90, 2 by 180, 3 by 270 degrees\n"
         "      --ignore-space    do not compare free space before writing\n"
+        "      --volatile-scratch  update in place even if -t is in memory: a power cut then costs the target\n"
         "      --root DIR        folder that stands for / of the board [/]\n"
         "      --progress HOW    auto, bar, json, numeric or none; on stderr [auto: bar on a terminal]\n"
         "      --status FILE     file that says what happened, also after a reboot: state=not-started,\n"

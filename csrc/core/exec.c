@@ -384,7 +384,8 @@ static int take_chunk(struct ota_exec *ex, const uint8_t *data, size_t len)
     ex->item_left -= len;
     if (ex->item_left == 0)
         ex->split = OTA_SPLIT_CHUNK_HEAD;
-    if (st == 0 && ex->cancel && ex->sink != OTA_SINK_FLASH && ex->sink != OTA_SINK_UBI)
+    if (st == 0 && ex->cancel && ex->sink != OTA_SINK_FLASH && ex->sink != OTA_SINK_UBI &&
+        ex->sink != OTA_SINK_IN_PLACE)
         st = ERR(CANCELLED);
     return st;
 }

@@ -5,11 +5,13 @@
  * exec_payload.c payload -> engine -> sink, digest check, commit
  * exec_tree.c    file, delete, dir, link, move
  * exec_node.c    block, ubi
+ * in_place.c, exec_in_place.c   block, a node onto itself
  */
 #ifndef OTA_CORE_EXEC_H
 #define OTA_CORE_EXEC_H
 
 #include "flash.h"
+#include "in_place.h"
 #include "otastream.h"
 #include "view.h"
 #include "wire.h"
@@ -21,12 +23,13 @@
 
 /* Where decoded bytes go. */
 enum ota_sink {
-    OTA_SINK_SKIP,   /* nowhere: the target is right already */
-    OTA_SINK_STAGE,  /* file beside its target */
-    OTA_SINK_IMAGE,  /* image in the temporary folder */
-    OTA_SINK_FLASH,  /* node */
-    OTA_SINK_UBI,    /* volume */
-    OTA_SINK_SCRIPT, /* script */
+    OTA_SINK_SKIP,     /* nowhere: the target is right already */
+    OTA_SINK_STAGE,    /* file beside its target */
+    OTA_SINK_IMAGE,    /* image in the temporary folder */
+    OTA_SINK_FLASH,    /* node */
+    OTA_SINK_UBI,      /* volume */
+    OTA_SINK_SCRIPT,   /* script */
+    OTA_SINK_IN_PLACE, /* node that is its own source, unit by unit */
 };
 
 /* The order that docs/SPEC.md section 5.2 wants. */
@@ -81,6 +84,7 @@ struct ota_exec {
     struct ota_flash_reader copy_reader;
     unsigned wrong;     /* bit per target that is not right */
     unsigned at_target; /* target that the payload goes to */
+    struct ota_in_place in_place;
 
     struct ota_fs fs[OTA_FS_MAX];
     unsigned fs_count;
@@ -135,5 +139,24 @@ unsigned ota_exec_free_target(const struct ota_record *r);
 /* 1: the node's first `size` bytes have the digest; 0: not; OTA_E_TOO_SMALL when it cannot hold them. */
 int ota_exec_node_is(struct ota_exec *ex, struct ota_text name, enum ota_node_use use, uint64_t size, uint64_t digest);
 int ota_exec_image_is(struct ota_exec *ex, uint64_t size, uint64_t digest); /* 1: complete in the temporary folder */
+int ota_exec_too_small(struct ota_exec *ex, uint64_t size, uint64_t room);  /* says so; gives OTA_E_TOO_SMALL */
+
+/* in_place.c; for a record or expect that is in place */
+uint64_t ota_in_place_end(const struct ota_record *r);                    /* bytes that are old or new content */
+uint64_t ota_in_place_units(const struct ota_record *r);                  /* of new content */
+uint32_t ota_in_place_new_len(const struct ota_record *r, uint32_t unit); /* bytes of new content in a unit */
+uint64_t ota_in_place_file(const struct ota_record *r, uint32_t number);  /* name of a file of the scratch */
+void ota_journal_encode(const struct ota_record *r, const struct ota_journal *j, uint8_t out[OTA_JOURNAL_BYTES]);
+int ota_journal_load(struct ota_exec *ex, struct ota_journal *j); /* 1: there is one that counts */
+int ota_in_place_unit_digest(struct ota_exec *ex, struct ota_flash_reader *node, uint64_t unit, uint64_t *digest);
+/* Read all of the node: what it is, and (in_place) the journal and the digests of the units. */
+int ota_in_place_look(struct ota_exec *ex, enum ota_node_use use, enum ota_in_place_state *state);
+int ota_in_place_clear(struct ota_exec *ex);                   /* remove the scratch */
+int ota_in_place_expect(struct ota_exec *ex, uint64_t *space); /* preflight; bytes that the scratch will take */
+
+/* exec_in_place.c */
+int ota_in_place_begin(struct ota_exec *ex);
+int ota_in_place_feed(struct ota_exec *ex, const uint8_t *data, size_t len);
+int ota_in_place_finish(struct ota_exec *ex);
 
 #endif

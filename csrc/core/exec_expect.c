@@ -278,6 +278,13 @@ static int expect_node(struct ota_exec *ex)
     return ota_exec_free_target(r) == r->target_count ? add_space(ex, NULL, r->size, r->size) : 0;
 }
 
+static int expect_in_place(struct ota_exec *ex)
+{
+    uint64_t space;
+    int st = ota_in_place_expect(ex, &space);
+    return st != 0 || space == 0 ? st : add_space(ex, NULL, space, space);
+}
+
 int ota_exec_expect(struct ota_exec *ex)
 {
     switch (ex->rec.type) {
@@ -287,6 +294,8 @@ int ota_exec_expect(struct ota_exec *ex)
         return expect_node(ex);
     case OTA_EXPECT_BOARD:
         return expect_board(ex);
+    case OTA_EXPECT_IN_PLACE:
+        return expect_in_place(ex);
     default:
         return expect_version(ex);
     }

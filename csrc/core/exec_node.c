@@ -18,7 +18,7 @@ static int is_ubi(const struct ota_exec *ex)
 
 /* ---- what is there ----------------------------------------------------------------------------------------------- */
 
-static int too_small(struct ota_exec *ex, uint64_t size, uint64_t room)
+int ota_exec_too_small(struct ota_exec *ex, uint64_t size, uint64_t room)
 {
     ex->report.detail[0] = '\0';
     ota_put_number(ex->report.detail, sizeof ex->report.detail, size);
@@ -40,7 +40,7 @@ int ota_exec_node_is(struct ota_exec *ex, struct ota_text name, enum ota_node_us
         st = ota_exec_fail(ex, ERR(RAM), "its erase block is larger than the block buffer");
     room = st == 0 ? ota_flash_good_bytes(&flash, &st) : 0;
     if (st == 0 && room < size)
-        st = too_small(ex, size, room);
+        st = ota_exec_too_small(ex, size, room);
     /* What cannot be read (a torn page, a volume whose update was cut) is not right, and no reason to give up. */
     if (st == 0) {
         st = ota_exec_node_digest(ex, &flash, size, &got);
@@ -53,7 +53,7 @@ int ota_exec_node_is(struct ota_exec *ex, struct ota_text name, enum ota_node_us
 int ota_exec_image_is(struct ota_exec *ex, uint64_t size, uint64_t digest)
 {
     uint64_t got = 0;
-    int st = ex->port.image_open(ex->port.ctx, OTA_SLOT_COPY, digest, size);
+    int st = ex->port.image_open(ex->port.ctx, OTA_SLOT_COPY, digest, &size);
     if (st != 0)
         return st == ERR(MISSING) ? 0 : st;
     st = ota_exec_slot_digest(ex, OTA_SLOT_COPY, size, &got);
@@ -133,6 +133,7 @@ static int copy_to(struct ota_exec *ex, unsigned target, int from_node)
  * that the mask leaves out is no source either: nobody has looked at it. */
 static int copy_all(struct ota_exec *ex, int from_image)
 {
+    uint64_t size = ex->rec.size;
     unsigned good = 0;
     unsigned i;
     int st;
@@ -141,7 +142,7 @@ static int copy_all(struct ota_exec *ex, int from_image)
     while (!from_image && ((ex->rec.mask & ~ex->wrong) >> good & 1u) == 0)
         good++;
     if (from_image)
-        st = ex->port.image_open(ex->port.ctx, OTA_SLOT_COPY, ex->rec.digest, ex->rec.size);
+        st = ex->port.image_open(ex->port.ctx, OTA_SLOT_COPY, ex->rec.digest, &size);
     else
         st = ex->port.node_open(ex->port.ctx, OTA_SLOT_COPY, ex->rec.targets[good].p, ex->rec.targets[good].len,
                                 OTA_NODE_READ, &ex->copy_flash);
@@ -180,6 +181,8 @@ int ota_exec_node_begin(struct ota_exec *ex)
     unsigned i;
     int is;
 
+    if (r->unit != 0)
+        return ota_in_place_begin(ex);
     ex->wrong = 0;
     for (i = 0; i < r->target_count; i++) {
         if ((r->mask >> i & 1u) == 0)
@@ -214,6 +217,8 @@ int ota_exec_node_begin(struct ota_exec *ex)
 int ota_exec_node_end(struct ota_exec *ex)
 {
     int st;
+    if (ex->sink == OTA_SINK_IN_PLACE)
+        return ota_in_place_finish(ex);
     if (ex->sink == OTA_SINK_IMAGE) {
         if ((st = ex->port.image_commit(ex->port.ctx)) != 0 || (st = copy_all(ex, 1)) != 0)
             return st;

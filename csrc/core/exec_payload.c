@@ -174,7 +174,7 @@ int ota_exec_payload_begin(struct ota_exec *ex)
     const struct ota_record *r = &ex->rec;
     int st;
     ex->payload_done = 0;
-    if (ex->sink == OTA_SINK_SKIP)
+    if (ex->sink == OTA_SINK_SKIP || ex->sink == OTA_SINK_IN_PLACE)
         return 0;
     if (r->source.type != OTA_SOURCE_NONE && (st = open_source(ex)) != 0)
         return st;
@@ -271,6 +271,8 @@ int ota_exec_payload_feed(struct ota_exec *ex, const uint8_t *data, size_t len)
 
     if (ex->sink == OTA_SINK_SKIP)
         return 0;
+    if (ex->sink == OTA_SINK_IN_PLACE)
+        return ota_in_place_feed(ex, data, len);
     in.src = data;
     in.size = len;
     in.pos = 0;
@@ -309,6 +311,8 @@ int ota_exec_payload_end(struct ota_exec *ex)
         ex->report.bytes_done += ex->rec.size;
         return 0;
     }
+    if (ex->sink == OTA_SINK_IN_PLACE)
+        return 0;
     if (!ex->payload_done && (st = ota_exec_payload_feed(ex, ex->small, 0)) != 0)
         return st;
     close_source(ex);

@@ -205,6 +205,11 @@ static int flush_buffer(struct ota_flash_writer *w)
         r = write_block(w, len);
         if (r == 0)
             break;
+        if (w->fixed && f->kind == OTA_FLASH_NAND && (r == -OTA_E_IO || r == -OTA_E_VERIFY)) {
+            if (++fails == FAILS_IN_ROW)
+                return -OTA_E_BAD_BLOCKS;
+            continue;
+        }
         if (f->kind != OTA_FLASH_NAND || (r != -OTA_E_IO && r != -OTA_E_VERIFY))
             return r;
         r = retire_block(w);
@@ -218,7 +223,7 @@ static int flush_buffer(struct ota_flash_writer *w)
     return 0;
 }
 
-static int writer_check(struct ota_flash_writer *w, uint32_t buf_len)
+static int writer_check(struct ota_flash_writer *w, uint64_t off, uint32_t buf_len)
 {
     const struct ota_flash *f = w->flash;
     uint64_t good;
@@ -230,12 +235,14 @@ static int writer_check(struct ota_flash_writer *w, uint32_t buf_len)
     w->block = has_erase(f) ? f->erase_size : buf_len & ~511u;
     if (w->block == 0 || w->block > buf_len)
         return -OTA_E_RAM;
-    if (w->size > f->size)
+    if (off > f->size || w->size > f->size - off)
         return -OTA_E_TOO_SMALL;
-    r = good_bytes_from(f, 0, w->size, &good);
+    if (off % w->block % 512u != 0 || (has_erase(f) && off % w->block != 0))
+        return -OTA_E_INTERNAL;
+    r = good_bytes_from(f, 0, off + w->size, &good);
     if (r < 0)
         return r;
-    return good < w->size ? -OTA_E_BAD_BLOCKS : 0;
+    return good < off + w->size ? -OTA_E_BAD_BLOCKS : 0;
 }
 
 int ota_flash_writer_init(struct ota_flash_writer *w, const struct ota_flash *flash, uint64_t size, uint8_t *buf,
@@ -245,8 +252,35 @@ int ota_flash_writer_init(struct ota_flash_writer *w, const struct ota_flash *fl
     w->flash = flash;
     w->buf = buf;
     w->size = size;
-    w->status = writer_check(w, buf_len);
+    w->status = writer_check(w, 0, buf_len);
     return w->status;
+}
+
+int ota_flash_writer_init_at(struct ota_flash_writer *w, const struct ota_flash *flash, uint64_t off, uint64_t size,
+                             uint8_t *buf, uint32_t buf_len)
+{
+    int bad;
+
+    memset(w, 0, sizeof *w);
+    w->flash = flash;
+    w->buf = buf;
+    w->size = size;
+    w->fixed = 1;
+    w->status = writer_check(w, off, buf_len);
+    if (w->status != 0 || flash->kind != OTA_FLASH_NAND) {
+        w->phys = off;
+        return w->status;
+    }
+    for (;; w->phys += w->block) { /* as many good blocks are left out as lie before off */
+        bad = block_bad(flash, w->phys);
+        if (bad < 0)
+            return w->status = bad;
+        if (bad)
+            continue;
+        if (off == 0)
+            return 0;
+        off -= w->block;
+    }
 }
 
 int ota_flash_writer_write(struct ota_flash_writer *w, const uint8_t *data, size_t len)

@@ -17,6 +17,7 @@ struct ota_flash_writer {
     uint64_t written; /* bytes that were programmed */
     uint32_t skipped; /* blocks that were right already */
     uint32_t new_bad; /* blocks that went bad on the way */
+    int fixed;        /* what lies behind must stay where it is: a failing block is not replaced */
     int status;       /* sticky */
 };
 
@@ -26,6 +27,10 @@ struct ota_flash_writer {
  * erase, the rest of the last block is left 0xFF. */
 int ota_flash_writer_init(struct ota_flash_writer *w, const struct ota_flash *flash, uint64_t size, uint8_t *buf,
                           uint32_t buf_len);
+/* The same for `size` bytes from logical offset `off` on, a multiple of the erase size (without erase: of 512). As what
+ * lies behind keeps its place, a NAND block that goes on failing ends it with OTA_E_BAD_BLOCKS and is not marked. */
+int ota_flash_writer_init_at(struct ota_flash_writer *w, const struct ota_flash *flash, uint64_t off, uint64_t size,
+                             uint8_t *buf, uint32_t buf_len);
 /* Take len bytes; more than size in all is OTA_E_RESULT. OTA_E_VERIFY: a block reads back as something else.
  * NAND: failing blocks are marked bad and replaced; OTA_E_BAD_BLOCKS when the good ones run out or four fail in a row;
  * a block that cannot be marked is OTA_E_IO, as the image would be read with it in the middle. */

@@ -321,7 +321,7 @@ static int get_field(struct ota_cbor *c, uint64_t key, struct ota_record *rec, c
     case OTA_KEY_TO:
         return ota_cbor_string(c, 2, 0, SIZE_MAX, &rec->to);
     case OTA_KEY_TYPE:
-        return get_small(c, OTA_EXPECT_VERSION, &rec->type);
+        return get_small(c, OTA_EXPECT_IN_PLACE, &rec->type);
     case OTA_KEY_OLD:
         return get_state(c, &rec->before);
     case OTA_KEY_NEW:
@@ -344,6 +344,13 @@ static int get_field(struct ota_cbor *c, uint64_t key, struct ota_record *rec, c
     case OTA_KEY_MASK: /* stands behind the targets, since keys rise */
         st = get_u32(c, (1u << OTA_TARGETS_MAX) - 1u, &rec->mask);
         return st != 0 ? st : rec->mask >> rec->target_count != 0 ? ERR(FORMAT) : 0;
+    case OTA_KEY_UNIT:
+        st = get_u32(c, OTA_UNIT_MAX, &rec->unit);
+        return st != 0 ? st : rec->unit < OTA_UNIT_MIN || (rec->unit & (rec->unit - 1)) != 0 ? ERR(FORMAT) : 0;
+    case OTA_KEY_SCRATCH:
+        return ota_cbor_uint(c, SIZE_LIMIT, &rec->scratch);
+    case OTA_KEY_PLAN:
+        return ota_cbor_uint(c, UINT64_MAX, &rec->plan);
     default:
         return get_needs(c, rec, detail, cap);
     }
@@ -363,10 +370,10 @@ static const struct kind_rule kind_rules[OTA_KINDS] = {
     {"manifest", K(RECORDS) | K(BYTES) | K(NEEDS), K(NAME) | K(VERSION) | K(CREATED)},
     {"expect", K(TYPE),
      K(ROOT) | K(PATH) | K(OLD) | K(NEW) | K(SOURCE) | K(TARGETS) | K(SIZE) | K(DIGEST) | K(COMPATIBLE) | K(VERSION) |
-         K(MASK)},
+         K(MASK) | K(UNIT) | K(SCRATCH) | K(PLAN)},
     {"script", K(WHEN) | K(ENGINE) | K(SIZE) | K(DIGEST), K(LABEL)},
     {"block", K(TARGETS) | K(SIZE) | K(DIGEST) | K(ENGINE),
-     K(SOURCE) | K(OLD_VIEW) | K(NEW_VIEW) | K(LABEL) | K(MASK) | K(NOTE)},
+     K(SOURCE) | K(OLD_VIEW) | K(NEW_VIEW) | K(LABEL) | K(MASK) | K(NOTE) | K(UNIT) | K(PLAN)},
     {"ubi", K(TARGETS) | K(SIZE) | K(DIGEST) | K(ENGINE),
      K(SOURCE) | K(OLD_VIEW) | K(NEW_VIEW) | K(LABEL) | K(MASK) | K(NOTE)},
     {"file", K(PATH) | K(SIZE) | K(DIGEST) | K(MODE),
@@ -377,13 +384,27 @@ static const struct kind_rule kind_rules[OTA_KINDS] = {
     {"move", K(PATH) | K(SOURCE) | K(SIZE) | K(DIGEST) | K(MODE), K(ROOT) | META | K(LABEL)},
 };
 
-static const struct kind_rule expect_rules[5] = {
+static const struct kind_rule expect_rules[6] = {
     {"", 0, 0},
     {"tree", K(TYPE) | K(PATH) | K(OLD) | K(NEW), K(ROOT) | K(SOURCE)},
     {"node", K(TYPE) | K(TARGETS) | K(SIZE) | K(DIGEST), K(SOURCE) | K(MASK)},
     {"board", K(TYPE) | K(COMPATIBLE), 0},
     {"version", K(TYPE) | K(VERSION), 0},
+    {"in place", K(TYPE) | K(TARGETS) | K(SIZE) | K(DIGEST) | K(SOURCE) | K(UNIT) | K(SCRATCH) | K(PLAN), 0},
 };
+
+/* In place: one target, which is the source too, with its digest; both ends are not empty. */
+static int check_in_place(const struct ota_record *rec)
+{
+    if (((rec->has & K(UNIT)) != 0) != ((rec->has & K(PLAN)) != 0))
+        return ERR(FORMAT);
+    if (rec->unit == 0)
+        return 0;
+    if (rec->target_count != 1 || rec->source.type != OTA_SOURCE_SELF || !rec->source.has_digest ||
+        (rec->has & (K(MASK) | K(OLD_VIEW) | K(NEW_VIEW))) != 0 || rec->size == 0 || rec->source.size == 0)
+        return ERR(FORMAT);
+    return (rec->size > rec->source.size ? rec->size : rec->source.size) / rec->unit >= OTA_UNITS_MAX ? ERR(LIMIT) : 0;
+}
 
 /* What the masks cannot say. */
 static int check_relations(const struct ota_record *rec)
@@ -404,7 +425,9 @@ static int check_relations(const struct ota_record *rec)
             return ERR(UNSUPPORTED);
         if (rec->type == OTA_EXPECT_TREE && rec->source.type == OTA_SOURCE_NODE)
             return ERR(FORMAT);
-        return rec->source.type != OTA_SOURCE_NONE && !rec->source.has_digest ? ERR(FORMAT) : 0;
+        if (rec->source.type != OTA_SOURCE_NONE && !rec->source.has_digest)
+            return ERR(FORMAT);
+        return check_in_place(rec);
     case OTA_KIND_SCRIPT:
         if (rec->engine != OTA_ENGINE_FULL)
             return ERR(UNSUPPORTED);
@@ -417,7 +440,9 @@ static int check_relations(const struct ota_record *rec)
             return ERR(FORMAT);
         if (rec->kind == OTA_KIND_FILE && rec->source.type == OTA_SOURCE_NODE)
             return ERR(FORMAT);
-        return payload_source != (rec->source.type != OTA_SOURCE_NONE) ? ERR(FORMAT) : 0;
+        if (payload_source != (rec->source.type != OTA_SOURCE_NONE))
+            return ERR(FORMAT);
+        return check_in_place(rec);
     case OTA_KIND_DELETE:
         return rec->type != 1 && rec->type != 2 ? ERR(UNSUPPORTED) : 0;
     case OTA_KIND_LINK:

@@ -50,11 +50,20 @@ enum ota_key {
     OTA_KEY_NEEDS = 27,
     OTA_KEY_MASK = 28,
     OTA_KEY_PARENTS = 29,
+    OTA_KEY_UNIT = 32,
+    OTA_KEY_SCRATCH = 33,
+    OTA_KEY_PLAN = 34,
     OTA_KEY_NOTE = 35,
     OTA_KEYS = 36,
 };
 
-enum ota_expect_type { OTA_EXPECT_TREE = 1, OTA_EXPECT_NODE = 2, OTA_EXPECT_BOARD = 3, OTA_EXPECT_VERSION = 4 };
+enum ota_expect_type {
+    OTA_EXPECT_TREE = 1,
+    OTA_EXPECT_NODE = 2,
+    OTA_EXPECT_BOARD = 3,
+    OTA_EXPECT_VERSION = 4,
+    OTA_EXPECT_IN_PLACE = 5
+};
 
 enum ota_state_type {
     OTA_STATE_ABSENT = 0,
@@ -111,6 +120,9 @@ struct ota_record {
     struct ota_text targets[OTA_TARGETS_MAX];
     unsigned target_count;
     uint32_t mask;         /* bit n: target n is to be written; all targets where the package does not say */
+    uint32_t unit;         /* in place: bytes that are replaced at once; 0: not in place */
+    uint64_t scratch;      /* in place: bytes that the temporary folder must hold */
+    uint64_t plan;         /* in place: digest of the payload */
     const uint8_t *xattrs; /* encoded array */
     size_t xattrs_len;
     unsigned when;

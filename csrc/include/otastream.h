@@ -207,6 +207,7 @@ struct ota_exec_options {
     int dry_run;           /* stop after preflight; nothing is written, no script is run */
     int check_only;        /* read all records, their order and their form; look at no target. Implies dry_run */
     int ignore_space;      /* do not compare free space in preflight */
+    int volatile_tmp;      /* update in place even if a power cut would lose the temporary folder */
     uint32_t window;       /* bytes of old read at once, 512 .. 1 MiB */
     uint32_t block_buffer; /* bytes of the block buffer; at least the largest erase block, a multiple of 512 */
     uint32_t header_max;   /* longest record header accepted, at most OTA_HEADER_MAX */
@@ -221,7 +222,10 @@ struct ota_exec_options {
 #define OTA_PATH_MAX 4096u /* whole path beneath its root */
 #define OTA_NAME_MAX 255u  /* one component */
 #define OTA_TARGETS_MAX 8u /* nodes of one record */
-#define OTA_DEPTH_MAX 64u  /* components of a path */
+#define OTA_UNIT_MIN 4096u /* in place: bytes that are replaced at once */
+#define OTA_UNIT_MAX (1u << 26)
+#define OTA_UNITS_MAX 65536u
+#define OTA_DEPTH_MAX 64u /* components of a path */
 #define OTA_SCRIPT_MAX (1u << 20)
 #define OTA_WORKSPACE_MAX (65535u * 4096u)
 
@@ -288,6 +292,8 @@ struct ota_flash {
     int (*sync)(void *ctx);
 };
 
+#define OTA_ANY_SIZE UINT64_MAX
+
 enum ota_script_when { OTA_SCRIPT_INLINE = 0, OTA_SCRIPT_BEGIN = 1, OTA_SCRIPT_END = 2 };
 
 /* What a node is opened for. CHECK fails where writing would be refused (read-only, mounted, beneath UBI) and takes UBI
@@ -336,12 +342,15 @@ struct ota_port {
     int (*ubi_write)(void *ctx, const uint8_t *buf, size_t len);
     int (*ubi_end)(void *ctx);
 
-    /* images built in the temporary folder, named by digest; complete ones survive a cut */
-    int (*image_open)(void *ctx, enum ota_slot slot, uint64_t digest, uint64_t size); /* OTA_E_MISSING when not there */
+    /* images built in the temporary folder, named by digest; complete ones survive a cut. The scratch of an update in
+     * place is such images too. */
+    /* OTA_E_MISSING when there is none of this size; OTA_ANY_SIZE becomes the size that it has */
+    int (*image_open)(void *ctx, enum ota_slot slot, uint64_t digest, uint64_t *size);
     int (*image_begin)(void *ctx, uint64_t digest, uint64_t size);
     int (*image_write)(void *ctx, const uint8_t *buf, size_t len);
     int (*image_commit)(void *ctx);                  /* fsync, rename */
     int (*image_remove)(void *ctx, uint64_t digest); /* gone is fine */
+    int (*tmp_keeps)(void *ctx); /* 1: the temporary folder survives a power cut; 0: it is in memory */
 
     /* scripts: spooled to the temporary folder; run gives the exit code (0..255, 128+n for signal n) */
     int (*script_begin)(void *ctx, enum ota_script_when when);

@@ -51,6 +51,15 @@ int ota_diff_bsdiff_part(const struct ota_sorter *sorter, const uint8_t *old_dat
  * every machine. */
 uint32_t ota_sketch(const uint8_t *data, uint64_t size, uint32_t *out, uint32_t room);
 
+/* The same in two steps, for who chooses among the pieces that new is made of. ota_diff_pieces writes them to fd: for
+ * each three uint64_t in the machine's order, where it is in new, where in old, and its length; in the order of new,
+ * without overlap. ota_encode_pieces writes the payload that makes new_data of these pieces (`pieces` times three
+ * numbers) and of literals. Errors as above; OTA_E_USAGE also for pieces that overlap or leave old or new. */
+int ota_diff_pieces(const struct ota_sorter *sorter, const uint8_t *old_data, uint64_t old_size,
+                    const uint8_t *new_data, uint64_t new_size, int fd, struct ota_diff_stats *stats);
+int ota_encode_pieces(const uint8_t *old_data, uint64_t old_size, const uint8_t *new_data, uint64_t new_size,
+                      const uint64_t *numbers, size_t pieces, int fd, struct ota_diff_stats *stats);
+
 /* cdef-end */
 
 #ifdef __cplusplus

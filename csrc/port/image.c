@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdio.h> /* renameat, nothing else */
 #include <string.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 /* One name for whatever is not complete: at most one leftover, and the next image takes its place. */
@@ -25,7 +26,7 @@ static void image_name(uint64_t digest, char name[40])
     memcpy(name + 26, ".img", 5);
 }
 
-int ota_image_open(void *ctx, enum ota_slot slot, uint64_t digest, uint64_t size)
+int ota_image_open(void *ctx, enum ota_slot slot, uint64_t digest, uint64_t *size)
 {
     struct ota_posix *p = ctx;
     struct stat st;
@@ -42,7 +43,7 @@ int ota_image_open(void *ctx, enum ota_slot slot, uint64_t digest, uint64_t size
     }
     if (fstat(fd, &st) != 0) {
         status = ota_posix_fail(p, errno);
-    } else if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != size) {
+    } else if (!S_ISREG(st.st_mode) || (*size != OTA_ANY_SIZE && (uint64_t)st.st_size != *size)) {
         status = ota_posix_refuse(p, OTA_E_MISSING);
     }
     /* It may come from a run that was killed between rename and sync. It has to be durable before a target is
@@ -58,7 +59,7 @@ int ota_image_open(void *ctx, enum ota_slot slot, uint64_t digest, uint64_t size
         return status;
     }
     p->slot[slot].fd = fd;
-    p->slot[slot].size = size;
+    *size = p->slot[slot].size = (uint64_t)st.st_size;
     p->slot[slot].is_block = 0;
     return 0;
 }
@@ -124,11 +125,29 @@ int ota_image_remove(void *ctx, uint64_t digest)
 {
     struct ota_posix *p = ctx;
     char name[40];
+    int gone = 1;
     image_name(digest, name);
     if (unlinkat(p->tmp_fd, name, 0) != 0) {
-        return errno == ENOENT ? 0 : ota_posix_fail(p, errno);
+        if (errno != ENOENT) {
+            return ota_posix_fail(p, errno);
+        }
+        gone = 0;
     }
-    return ota_fd_sync(p, p->tmp_fd);
+    if (p->image_fd < 0 && unlinkat(p->tmp_fd, PART_NAME, 0) == 0) {
+        gone = 1; /* of a run that was cut; this one needs no image any more */
+    }
+    return gone ? ota_fd_sync(p, p->tmp_fd) : 0;
+}
+
+int ota_image_tmp_keeps(void *ctx)
+{
+    enum { TMPFS = 0x01021994, RAMFS = (int)0x858458f6 }; /* statfs(2) */
+    struct ota_posix *p = ctx;
+    struct statfs fs;
+    if (fstatfs(p->tmp_fd, &fs) != 0) {
+        return ota_posix_fail(p, errno);
+    }
+    return (int)fs.f_type != TMPFS && (int)fs.f_type != RAMFS;
 }
 
 void ota_image_abort(struct ota_posix *p)

@@ -165,11 +165,12 @@ int ota_ubi_end(void *ctx);
 void ota_ubi_abort(struct ota_posix *p);
 
 /* image.c */
-int ota_image_open(void *ctx, enum ota_slot slot, uint64_t digest, uint64_t size);
+int ota_image_open(void *ctx, enum ota_slot slot, uint64_t digest, uint64_t *size);
 int ota_image_begin(void *ctx, uint64_t digest, uint64_t size);
 int ota_image_write(void *ctx, const uint8_t *buf, size_t len);
 int ota_image_commit(void *ctx);
 int ota_image_remove(void *ctx, uint64_t digest);
+int ota_image_tmp_keeps(void *ctx);
 void ota_image_abort(struct ota_posix *p);
 
 /* script.c */

@@ -334,6 +334,7 @@ void ota_posix_port(void *workspace, struct ota_port *port)
     port->image_write = ota_image_write;
     port->image_commit = ota_image_commit;
     port->image_remove = ota_image_remove;
+    port->tmp_keeps = ota_image_tmp_keeps;
     port->script_begin = ota_script_begin;
     port->script_write = ota_script_write;
     port->script_end = ota_script_end;

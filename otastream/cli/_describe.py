@@ -49,6 +49,10 @@ def where(record: Record) -> str:
             return _output.printable(label or "")
         case model.End():
             return ""
+        case model.ExpectInPlace(targets=targets, scratch=scratch):
+            return f"{', '.join(_nodes(targets, None))} in place, scratch {_output.size(scratch)}"
+        case model.Block(unit=int()):
+            return f"{', '.join(_nodes(record.targets, None))} in place"
         case model.Block() | model.Ubi() | model.ExpectNode():
             return ", ".join(_nodes(record.targets, record.mask))
         case model.Move(source=source):

@@ -18,6 +18,7 @@ _HINTS: Final = {
     "device": "look at the board: its media, free space and memory",
 }
 _HINTS_OF: Final = {
+    Code.BAD_BLOCKS: "run the same package again; if it stays so, the chip is worn out",
     Code.LOCKED: "wait for the other one; the lock goes with its process",
     Code.CANCELLED: "run the same package again to finish",
     Code.VERSION: "update otastream here, or pack with the version that is here",

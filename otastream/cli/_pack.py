@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from otastream.cli import _output, _progress, _sign
-from otastream.config import Folder, Release, Scripts, load_release, parse_size
+from otastream.config import Folder, Image, Release, Scripts, load_release, parse_size
 from otastream.errors import Code, OtaError, error
 from otastream.model import Codec, CodingId
 from otastream.options import BOARD_ENCODERS, ENCODERS, ENGINES, PackOptions
@@ -42,6 +42,8 @@ _OPTIONS: Final = (
     click.option("--level", type=int, help="Level of the codec. [default: zstd 19, gzip 9]"),
     click.option("--ram", metavar="SIZE", help="Memory that applying may take, e.g. 512K: fits window and buffers."),
     click.option("--erase-block", metavar="SIZE", help="Largest erase block of the boards. [default: 64K]"),
+    click.option("--in-place", is_flag=True, help="Update every image with one target onto itself; see --scratch."),
+    click.option("--scratch", metavar="SIZE", help="What an update in place may keep on the board. [default: 256K]"),
     click.option("--delta-max", metavar="SIZE", help="Send larger files in full. [default: none]"),
     click.option("-j", "--jobs", type=click.IntRange(1, 256), help="Threads that make deltas. [default: one a CPU]"),
     click.option("--cache", metavar="DIR", help="Folder that keeps deltas from run to run, so that none of the "
@@ -80,6 +82,8 @@ class Arguments:
     level: int | None
     ram: str | None
     erase_block: str | None
+    in_place: bool
+    scratch: str | None
     delta_max: str | None
     jobs: int | None
     cache: str | None
@@ -109,8 +113,10 @@ class Arguments:
             end=self.end_script or release.scripts.end,
             inline=release.scripts.inline,
         )
+        images = _in_place(release.image) if self.in_place else release.image
         return msgspec.structs.replace(
             release,
+            image=images,
             name=self.name or release.name,
             version=self.package_version or release.version,
             compatible=self.compatible or release.compatible,
@@ -132,6 +138,7 @@ class Arguments:
             block_buffer=size_option("--erase-block", self.erase_block) or default.block_buffer,
             cache=self.cache,
             cache_limit=size_option("--cache-size", self.cache_size) or default.cache_limit,
+            scratch=size_option("--scratch", self.scratch) or default.scratch,
             owner=self.owner,
             xattrs=self.xattrs,
             signers=_sign.signers(self.sign_keys, self.sign_command, self.sign_public),
@@ -143,6 +150,19 @@ class Arguments:
         """Print the summary; on stderr where stdout is the package."""
         text = json.dumps(_as_json(summary)) if self.as_json else _as_text(summary)
         click.echo(text, err=output == "-" or not self.as_json)
+
+
+def _in_place(images: tuple[Image, ...]) -> tuple[Image, ...]:
+    """Every image that can be updated onto itself is. USAGE: none can."""
+
+    def can(image: Image) -> bool:
+        return image.old is not None and len(image.targets) == 1 and image.source in (None, image.targets[0])
+
+    if not any(can(image) for image in images):
+        raise error(Code.USAGE, "--in-place needs an [[image]] with old and one target in --spec")
+    return tuple(
+        msgspec.structs.replace(image, in_place=True, source=None) if can(image) else image for image in images
+    )
 
 
 def watched(options: PackOptions, progress: _progress.Progress) -> PackOptions:

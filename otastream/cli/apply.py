@@ -73,9 +73,18 @@ def _signals(stop: _Stop) -> Iterator[None]:
     "-n", "--dry-run", is_flag=True, help="Check everything that can be checked, write nothing, run no script."
 )
 @click.option("--ignore-space", is_flag=True, help="Do not compare free space before writing.")
+@click.option("--volatile-scratch", is_flag=True, help="Update in place even if -t is in memory.")
 @_progress.option
 def command(
-    *, package: str, root: str, tmp: str | None, keys: str | None, dry_run: bool, ignore_space: bool, progress_mode: str
+    *,
+    package: str,
+    root: str,
+    tmp: str | None,
+    keys: str | None,
+    dry_run: bool,
+    ignore_space: bool,
+    volatile_scratch: bool,
+    progress_mode: str,
 ) -> None:
     """Execute PACKAGE (- is stdin) beneath a root.
 
@@ -94,6 +103,7 @@ def command(
         tmp=tmp or tempfile.gettempdir(),
         dry_run=dry_run,
         ignore_space=ignore_space,
+        volatile_tmp=volatile_scratch,
         keys=None if keys is None else load_trusted(keys, required=True),
     )
     execute(package, options, progress_mode=progress_mode)

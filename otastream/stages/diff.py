@@ -22,6 +22,7 @@ import zstandard
 from otastream.cache import DeltaCache, key
 from otastream.engines import ENGINES, Engine, Payload, load
 from otastream.engines.bsdiff import Bsdiff
+from otastream.engines.in_place import encode_in_place
 from otastream.engines.payload import Prefixed
 from otastream.errors import Code, OtaError, error
 from otastream.model import Action, Block, CodingId, EngineId, File, Script, Ubi, View
@@ -61,18 +62,19 @@ def diff(
     views: Views | None = None,
     jobs: int = 1,
     cache: DeltaCache | None = None,
+    scratch: int = 0,
 ) -> Generator[Ready, None, None]:
     """Make every step ready to be sent, in order.
 
     engines: the delta engines to try; empty: everything is sent full. views None: deltas run between the files as they
     are. jobs: threads, at least 1. A delta is sent only if it compresses to less than the file itself. cache: where
-    deltas are looked up and kept.
+    deltas (but those in place) are looked up and kept. scratch: bytes that an update in place may keep.
     CHANGED: a file is not what it was when the plan was made; INPUT: it cannot be read. Both may also come when a
     payload is sent.
     """
     if jobs < 1:
         raise error(Code.USAGE, "jobs must be at least 1")
-    maker = _Maker(tuple(ENGINES[engine] for engine in engines if engine is not EngineId.FULL), views, cache)
+    maker = _Maker(tuple(ENGINES[engine] for engine in engines if engine is not EngineId.FULL), views, cache, scratch)
     if jobs == 1:
         return (maker.make(step) for step in steps)
     return _ahead(steps, maker, jobs)
@@ -102,10 +104,13 @@ def _ahead(steps: Iterable[Step], maker: _Maker, jobs: int) -> Generator[Ready, 
 class _Maker:
     """What the threads do; no state of its own."""
 
-    def __init__(self, engines: tuple[Engine, ...], views: Views | None, cache: DeltaCache | None) -> None:
+    def __init__(
+        self, engines: tuple[Engine, ...], views: Views | None, cache: DeltaCache | None, scratch: int
+    ) -> None:
         self._engines = engines
         self._views = views
         self._cache = cache
+        self._scratch = scratch
 
     def make(self, step: Step) -> Ready:
         action, content = step.action, step.content
@@ -113,6 +118,8 @@ class _Maker:
             raise ValueError("a step without an action cannot be sent")
         if content is None:
             return Ready(action, None, step.raw)
+        if isinstance(action, Block) and action.unit is not None:
+            return self._in_place(action, action.unit, content)
         found = self._content(content) if content.old is not None and self._engines else _Delta()
         record = _full(action) if found.payload is None else _coded(action, found.engine)
         record = _noted(record, found)
@@ -192,6 +199,18 @@ class _Maker:
             self._cache.put(name, found)
         return _Delta() if found is None else _Delta(*found)
 
+    def _in_place(self, action: Block, unit: int, content: Content) -> Ready:
+        """The delta of a node onto itself; the image as a whole if that is smaller."""
+        if content.old is not None and any(engine.id is EngineId.BSDIFF for engine in self._engines):
+            new = _load(content.new, content.size, content.digest)
+            old = _load(content.old, content.old_size, content.old_digest)
+            made = encode_in_place(old, new, unit=unit, scratch=self._scratch)
+            if _compressed_size(made.payload.chunks()) < _compressed_size(_pieces(new)):
+                record = replace(action, engine=EngineId.BSDIFF, plan=made.plan)
+                return Ready(record, made.payload, scratch=made.scratch)
+            made.payload.close()
+        return Ready(_full(action), _FilePayload(content))
+
     def _delta(self, old: Buffer, new: Buffer) -> tuple[EngineId, Payload] | None:
         """The smallest delta; None if sending the file itself is smaller."""
         made: list[tuple[EngineId, Payload]] = []
@@ -268,6 +287,8 @@ def _noted(action: Action, found: _Delta) -> Action:
 
 def _full(action: Action) -> Action:
     if isinstance(action, File | Block | Ubi):
+        if isinstance(action, Block):
+            action = replace(action, unit=None, plan=None)
         return action if action.engine is EngineId.FULL else replace(action, engine=EngineId.FULL, source=None)
     if isinstance(action, Script):
         return action

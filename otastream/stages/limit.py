@@ -29,4 +29,6 @@ def _plain(step: Step) -> Step:
         replace(expect, source=None) if isinstance(expect, ExpectTree) else expect for expect in step.expects
     )
     action = replace(action, engine=EngineId.FULL, source=None)
+    if isinstance(action, Block):
+        action = replace(action, unit=None, plan=None)
     return replace(step, expects=expects, action=action, content=replace(content, old=None, old_size=0, old_digest=0))

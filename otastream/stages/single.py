@@ -15,6 +15,7 @@ from otastream.model import (
     Delete,
     DeleteType,
     EngineId,
+    ExpectInPlace,
     ExpectNode,
     ExpectTree,
     File,
@@ -50,9 +51,11 @@ def image_step(
     source: bytes | None = None,
     label: str | None = None,
     mask: int | None = None,
+    unit: int | None = None,
 ) -> Step:
     """Write an image to each of the targets. old: what ``source`` (a node; None: the first target) holds before.
-    mask: bit n says that target n is written; None: all are.
+    mask: bit n says that target n is written; None: all are. unit: the target, which holds old, is updated in place, so
+    many bytes at once.
 
     Without expects, since what must hold depends on whether a delta is sent: see ``image_expect``.
     """
@@ -62,12 +65,18 @@ def image_step(
         action = make(targets, size, digest, EngineId.FULL, None, label, mask)
         return Step(Change.CHANGED, (), action, Content(path, size, digest))
     where = Source(old[1], old[2], node=source)
+    if unit is not None and size > 0:
+        step = Block(targets, size, digest, EngineId.BSDIFF, where, label, unit=unit)
+        return Step(Change.CHANGED, (), step, Content(path, size, digest, *old))
     action = make(targets, size, digest, EngineId.BSDIFF, where, label, mask)
     return Step(Change.CHANGED, (), action, Content(path, size, digest, *old))
 
 
-def image_expect(record: Block | Ubi) -> ExpectNode:
-    """What must hold for an image record whose engine is decided."""
+def image_expect(record: Block | Ubi, scratch: int) -> ExpectNode | ExpectInPlace:
+    """What must hold for an image record whose engine is decided. scratch: what an update in place takes."""
+    if isinstance(record, Block) and None not in (record.unit, record.plan, record.source):
+        unit, plan, source = record.unit, record.plan, record.source
+        return ExpectInPlace(record.targets, record.size, record.digest, source, unit, scratch, plan)  # type: ignore[arg-type]
     return ExpectNode(record.targets, record.size, record.digest, record.source, record.mask)
 
 

@@ -190,9 +190,9 @@ static int p_read_at(void *ctx, enum ota_slot slot, uint64_t off, uint8_t *buf, 
     size_t size;
     if (b->dead || b->slot_entry[slot] == -1)
         return ERR(IO);
-    if (b->slot_entry[slot] == -2) {
-        data = b->image.data;
-        size = b->image.size;
+    if (b->slot_entry[slot] <= -2) {
+        data = b->images[-2 - b->slot_entry[slot]].data;
+        size = b->images[-2 - b->slot_entry[slot]].size;
     } else {
         data = b->inodes[b->entries[b->slot_entry[slot]].inode].data;
         size = b->inodes[b->entries[b->slot_entry[slot]].inode].size;
@@ -420,14 +420,24 @@ static int p_ubi_end(void *ctx)
     return ERR(NODE);
 }
 
-static int p_image_open(void *ctx, enum ota_slot slot, uint64_t digest, uint64_t size)
+static struct board_image *image_named(struct board_model *b, uint64_t digest)
+{
+    for (unsigned i = 0; i < BOARD_IMAGES; i++)
+        if (b->images[i].there && b->images[i].digest == digest)
+            return &b->images[i];
+    return NULL;
+}
+
+static int p_image_open(void *ctx, enum ota_slot slot, uint64_t digest, uint64_t *size)
 {
     struct board_model *b = ctx;
+    const struct board_image *image = image_named(b, digest);
     if (b->dead)
         return ERR(IO);
-    if (!b->image.there || b->image.digest != digest || b->image.size != size)
+    if (image == NULL || (*size != OTA_ANY_SIZE && image->size != *size))
         return ERR(MISSING);
-    b->slot_entry[slot] = -2;
+    *size = image->size;
+    b->slot_entry[slot] = -2 - (int)(image - b->images);
     return 0;
 }
 
@@ -437,6 +447,8 @@ static int p_image_begin(void *ctx, uint64_t digest, uint64_t size)
     (void)size;
     if (change(b) != 0)
         return ERR(IO);
+    for (unsigned i = 0; i < BOARD_IMAGES; i++)
+        b->images[i].late = 0;
     b->building_digest = digest;
     b->building_size = 0;
     return 0;
@@ -454,24 +466,40 @@ static int p_image_write(void *ctx, const uint8_t *buf, size_t len)
 static int p_image_commit(void *ctx)
 {
     struct board_model *b = ctx;
+    struct board_image *image = image_named(b, b->building_digest);
     if (change(b) != 0)
         return ERR(IO);
-    free(b->image.data);
-    b->image.data = copy_of(b->building, b->building_size);
-    b->image.size = b->building_size;
-    b->image.digest = b->building_digest;
-    b->image.there = 1;
+    for (unsigned i = 0; image == NULL; i++)
+        if (i == BOARD_IMAGES)
+            abort();
+        else if (!b->images[i].there)
+            image = &b->images[i];
+    free(image->data);
+    image->data = copy_of(b->building, b->building_size);
+    image->size = b->building_size;
+    image->digest = b->building_digest;
+    image->there = 1;
+    image->late = b->late_scratch;
     return 0;
 }
 
 static int p_image_remove(void *ctx, uint64_t digest)
 {
     struct board_model *b = ctx;
+    struct board_image *image = image_named(b, digest);
+    if (b->dead)
+        return ERR(IO);
+    if (image == NULL)
+        return 0;
     if (change(b) != 0)
         return ERR(IO);
-    if (b->image.there && b->image.digest == digest)
-        b->image.there = 0;
+    image->there = 0;
     return 0;
+}
+
+static int p_tmp_keeps(void *ctx)
+{
+    return !((struct board_model *)ctx)->tmp_in_memory;
 }
 
 static int p_script_begin(void *ctx, enum ota_script_when when)
@@ -534,11 +562,11 @@ static int p_last_error(void *ctx)
 void board_init(struct board_model *b)
 {
     static const struct ota_port port = {
-        NULL,           p_last_error,   p_stat,         p_read_link,   p_open,        p_read_at,      p_close,
-        p_stage_begin,  p_stage_write,  p_stage_commit, p_stage_abort, p_set_meta,    p_make_dir,     p_remove,
-        p_symlink,      p_hard_link,    p_rename,       p_free_space,  p_node_open,   p_node_close,   p_ubi_begin,
-        p_ubi_write,    p_ubi_end,      p_image_open,   p_image_begin, p_image_write, p_image_commit, p_image_remove,
-        p_script_begin, p_script_write, p_script_end,   p_script_run,  p_identity,    p_tick,
+        NULL,          p_last_error,   p_stat,         p_read_link,   p_open,        p_read_at,      p_close,
+        p_stage_begin, p_stage_write,  p_stage_commit, p_stage_abort, p_set_meta,    p_make_dir,     p_remove,
+        p_symlink,     p_hard_link,    p_rename,       p_free_space,  p_node_open,   p_node_close,   p_ubi_begin,
+        p_ubi_write,   p_ubi_end,      p_image_open,   p_image_begin, p_image_write, p_image_commit, p_image_remove,
+        p_tmp_keeps,   p_script_begin, p_script_write, p_script_end,  p_script_run,  p_identity,     p_tick,
     };
     memset(b, 0, sizeof *b);
     b->port = port;
@@ -549,8 +577,18 @@ void board_init(struct board_model *b)
         b->slot_entry[i] = -1;
 }
 
+int board_images(const struct board_model *b)
+{
+    int count = 0;
+    for (unsigned i = 0; i < BOARD_IMAGES; i++)
+        count += b->images[i].there;
+    return count;
+}
+
 void board_power_on(struct board_model *b)
 {
+    for (unsigned i = 0; b->dead && i < BOARD_IMAGES; i++)
+        b->images[i].there &= !b->images[i].late;
     b->dead = 0;
     b->ops = 0;
     b->cut_at = 0;
@@ -572,5 +610,6 @@ void board_free(struct board_model *b)
             drop(b, (int)i);
     free(b->stage);
     free(b->building);
-    free(b->image.data);
+    for (unsigned i = 0; i < BOARD_IMAGES; i++)
+        free(b->images[i].data);
 }

@@ -39,8 +39,11 @@ struct board_node {
     int readonly;
 };
 
+#define BOARD_IMAGES 64
+
 struct board_image {
     int there;
+    int late;
     uint64_t digest;
     uint8_t *data;
     size_t size;
@@ -51,9 +54,11 @@ struct board_model {
     struct board_entry entries[BOARD_ENTRIES];
     struct board_inode inodes[BOARD_ENTRIES];
     struct board_node nodes[BOARD_NODES];
-    struct board_image image;
+    struct board_image images[BOARD_IMAGES];
     uint64_t free_bytes;
     uint64_t tmp_bytes;   /* free in the temporary folder */
+    int tmp_in_memory;    /* and a power cut loses what is in it */
+    int late_scratch;     /* a mistake: an image is durable only when the next one is begun */
     int other_fs;         /* rename always meets another file system */
     char identity[2][64]; /* board, version; "" : missing */
 
@@ -63,7 +68,7 @@ struct board_model {
     int stop;        /* what tick says */
 
     /* open things */
-    int slot_entry[OTA_SLOTS]; /* -1: closed, -2: the image */
+    int slot_entry[OTA_SLOTS]; /* -1: closed, -2 - n: image n */
     int staging;
     uint8_t *stage;
     size_t stage_size;
@@ -88,6 +93,8 @@ void board_put(struct board_model *b, const char *path, const void *data, size_t
 void board_put_dir(struct board_model *b, const char *path);
 int board_get(const struct board_model *b, const char *path);
 int board_is(const struct board_model *b, const char *path, const void *data, size_t len);
+/* Images in the temporary folder. */
+int board_images(const struct board_model *b);
 void board_put_node(struct board_model *b, const char *name, struct flash_model *flash);
 
 #endif

@@ -292,7 +292,7 @@ static void check_new(struct board_model *b, int delta)
     CHECK(sym >= 0 && strcmp(b->entries[sym].text, "a") == 0);
     CHECK(flash_is(&flash[0], image, sizeof image));
     CHECK(flash_is(&flash[1], delta == 2 ? old_image : image, delta == 2 ? sizeof old_image : sizeof image));
-    CHECK_INT(b->image.there, 0);
+    CHECK_INT(board_images(b), 0);
 }
 
 static void test_whole(int delta, size_t step)

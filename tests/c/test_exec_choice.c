@@ -141,7 +141,7 @@ static void test_masks(void)
                 }
                 for (unsigned i = 0; i < NODES; i++)
                     CHECK(holds(i, (mask >> i & 1u) != 0 ? image : old_image));
-                CHECK_INT(b.image.there, 0);
+                CHECK_INT(board_images(&b), 0);
                 stop(&b);
                 if (cut > 0 && st == 0)
                     break;

@@ -371,7 +371,7 @@ static void test_before_skipping(void)
     CHECK(strcmp(sim.log, "F") == 0);
     CHECK_INT(fl.sync(fl.ctx), 0);
     CHECK(strcmp(sim.log, "FF") == 0);
-    CHECK_INT(f.port.image_open(f.port.ctx, OTA_SLOT_COPY, image_digest, 5), 0);
+    CHECK_INT(f.port.image_open(f.port.ctx, OTA_SLOT_COPY, image_digest, &(uint64_t){5}), 0);
     CHECK(strcmp(sim.log, "FFFD") == 0);
     sim.armed = 0;
     CHECK_INT(f.port.node_close(f.port.ctx, OTA_SLOT_TARGET), 0);

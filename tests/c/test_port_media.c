@@ -273,21 +273,21 @@ static void test_image(void)
     check_case = "image";
     folder_open(&f);
     o = &f.port;
-    CHECK_INT(o->image_open(o->ctx, OTA_SLOT_COPY, digest, 6), -OTA_E_MISSING);
+    CHECK_INT(o->image_open(o->ctx, OTA_SLOT_COPY, digest, &(uint64_t){6}), -OTA_E_MISSING);
     CHECK_INT(o->image_remove(o->ctx, digest), 0);
     put_file(&f, "tmp/otastream-image.part", "left by a cut");
     CHECK_INT(o->image_begin(o->ctx, digest, 6), 0);
     CHECK_INT(o->image_write(o->ctx, (const uint8_t *)"abc", 3), 0);
     CHECK_INT(o->image_write(o->ctx, (const uint8_t *)"def", 3), 0);
     CHECK(holds(&f, name, NULL)); /* not before it is complete */
-    CHECK_INT(o->image_open(o->ctx, OTA_SLOT_COPY, digest, 6), -OTA_E_MISSING);
+    CHECK_INT(o->image_open(o->ctx, OTA_SLOT_COPY, digest, &(uint64_t){6}), -OTA_E_MISSING);
     CHECK_INT(o->image_commit(o->ctx), 0);
     CHECK(holds(&f, name, "abcdef"));
     CHECK(holds(&f, "tmp/otastream-image.part", NULL));
     CHECK_INT(o->image_commit(o->ctx), -OTA_E_INTERNAL);
     CHECK_INT(o->image_write(o->ctx, buf, 1), -OTA_E_INTERNAL);
-    CHECK_INT(o->image_open(o->ctx, OTA_SLOT_COPY, digest, 7), -OTA_E_MISSING); /* another size */
-    CHECK_INT(o->image_open(o->ctx, OTA_SLOT_COPY, digest, 6), 0);
+    CHECK_INT(o->image_open(o->ctx, OTA_SLOT_COPY, digest, &(uint64_t){7}), -OTA_E_MISSING); /* another size */
+    CHECK_INT(o->image_open(o->ctx, OTA_SLOT_COPY, digest, &(uint64_t){6}), 0);
     CHECK_INT(o->read_at(o->ctx, OTA_SLOT_COPY, 2, buf, 4), 0);
     CHECK(memcmp(buf, "cdef", 4) == 0);
     CHECK_INT(o->close(o->ctx, OTA_SLOT_COPY), 0);
@@ -299,7 +299,7 @@ static void test_image(void)
     CHECK(holds(&f, name, "abcdef"));
     CHECK(holds(&f, "tmp/otastream-image.part", NULL));
     must(init_with(&f, f.root, f.tmp, NULL) == 0, "init");
-    CHECK_INT(o->image_open(o->ctx, OTA_SLOT_COPY, digest, 6), 0);
+    CHECK_INT(o->image_open(o->ctx, OTA_SLOT_COPY, digest, &(uint64_t){6}), 0);
     CHECK_INT(o->close(o->ctx, OTA_SLOT_COPY), 0);
     CHECK_INT(o->image_remove(o->ctx, digest), 0);
     CHECK(holds(&f, name, NULL));
@@ -308,7 +308,7 @@ static void test_image(void)
     put_file(&f, "secret", "secret");
     put_link(&f, name, "../secret");
     put_link(&f, "tmp/otastream-image.part", "../secret");
-    CHECK_INT(o->image_open(o->ctx, OTA_SLOT_COPY, digest, 6), -OTA_E_MISSING);
+    CHECK_INT(o->image_open(o->ctx, OTA_SLOT_COPY, digest, &(uint64_t){6}), -OTA_E_MISSING);
     CHECK_INT(o->image_begin(o->ctx, digest, 6), 0);
     CHECK_INT(o->image_write(o->ctx, (const uint8_t *)"abcdef", 6), 0);
     CHECK_INT(o->image_commit(o->ctx), 0);

@@ -44,6 +44,7 @@ static void run(struct board_model *b, const uint8_t *data, size_t size, size_t 
     options.window = 512;
     options.block_buffer = 4096;
     options.header_max = OTA_HEADER_MAX;
+    options.volatile_tmp = 1;
     options.dry_run = dry_run;
     MUST(ota_exec_init(workspace, sizeof workspace, &options, &b->port, &ex) == 0);
     for (size_t pos = 0; st == OTA_WANT_INPUT && pos < size; pos += step)

@@ -19,6 +19,19 @@ _NODE = {b.TARGETS: [b"/dev/mtd4"]}
 _SCRIPT = _FULL | {b.WHEN: 0}
 _FILES = b.record(b.FILE, _FILE, _TEXT)
 _DIR = b.record(b.DIR, _PATH | {b.MODE: 0o755})
+_ITSELF = {b.SIZE: 13, b.DIGEST: b.xxh(b"hello, bored\n")}
+_ONTO_ITSELF = {b.TARGETS: [b"/a"], b.SIZE: 13, b.DIGEST: 1, b.SOURCE: _ITSELF, b.UNIT: 4096, b.PLAN: 1}
+_NOT_IN_PLACE: dict[str, dict[int, Any]] = {
+    "two-targets": {b.TARGETS: [b"/a", b"/b"]},
+    "from-a-file": {b.SOURCE: _ITSELF | {b.PATH: b"b"}},
+    "from-a-node": {b.SOURCE: _ITSELF | {b.TARGETS: [b"/a"]}},
+    "from-nothing": {b.SOURCE: _ITSELF | {b.SIZE: 0}},
+    "to-nothing": {b.SIZE: 0},
+    "unit-small": {b.UNIT: 2048},
+    "unit-large": {b.UNIT: 1 << 27},
+    "unit-uneven": {b.UNIT: 12288},
+    "unit-bytes": {b.UNIT: b"\0"},
+}
 _KEYS = [(bytes([number] * 8), bytes([number] * 64)) for number in range(5)]
 
 
@@ -271,7 +284,7 @@ def _unsupported() -> Iterator[tuple[str, bytes]]:
     yield "old-view-2", b.record(b.FILE, _DELTA | {b.OLD_VIEW: 2}, b"")
     yield "new-view-7", b.record(b.FILE, _DELTA | {b.NEW_VIEW: 7}, b"")
     yield "state-5", b.record(b.EXPECT, {b.TYPE: 1, b.PATH: b"a", b.OLD: [5], b.NEW: [0]})
-    for number in (0, 5):
+    for number in (0, 99):
         yield f"expect-type-{number}", b.record(b.EXPECT, {b.TYPE: number})
     yield "when-3", b.record(b.SCRIPT, _SCRIPT | {b.WHEN: 3}, payload)
     for number in (0, 3):
@@ -294,6 +307,8 @@ def _missing() -> Iterator[tuple[str, bytes]]:
         "node": (b.EXPECT, {b.TYPE: 2, b.TARGETS: [b"/dev/a"], b.SIZE: 1, b.DIGEST: 1}),
         "board": (b.EXPECT, {b.TYPE: 3, b.COMPATIBLE: ["a"]}),
         "version": (b.EXPECT, {b.TYPE: 4, b.VERSION: "1"}),
+        "in-place": (b.EXPECT, _ONTO_ITSELF | {b.TYPE: 5, b.SCRATCH: 1}),
+        "block-in-place": (b.BLOCK, _ONTO_ITSELF | {b.ENGINE: 1}),
     }
     for name, (kind, fields) in kinds.items():
         for key in fields:
@@ -364,6 +379,9 @@ def _types() -> Iterator[tuple[str, bytes]]:
     masks: dict[str, Any] = {"beyond-targets": 2, "above": 256, "huge": 2**64 - 1, "bytes": b"\1"}
     for name, mask in masks.items():
         yield f"mask-{name}", b.record(b.BLOCK, _NODE | _FULL | {b.MASK: mask}, _TEXT)
+    for name, change in _NOT_IN_PLACE.items():
+        yield f"block-in-place-{name}", b.record(b.BLOCK, _ONTO_ITSELF | {b.ENGINE: 1} | change, b"")
+        yield f"expect-in-place-{name}", b.record(b.EXPECT, _ONTO_ITSELF | {b.TYPE: 5, b.SCRATCH: 1} | change)
     node = {b.TYPE: 2, b.SIZE: 1, b.DIGEST: 1, b.MASK: 2}
     yield "mask-of-expect-beyond-targets", b.record(b.EXPECT, _NODE | node)
     two = {b.SIZE: 1, b.TARGETS: [b"/dev/a", b"/dev/b"]}
@@ -502,6 +520,34 @@ def _payloads() -> Iterator[tuple[str, bytes]]:
         yield f"bsdiff-{name}", b.record(b.FILE, _DELTA, delta)
 
 
+def _segments() -> Iterator[tuple[str, bytes]]:
+    """Segments that do not make what their record says; old has 13 bytes, new has 13, so there is one unit."""
+    good = b.triple([(13, b"")], b"")
+    s, old = b.segment, b"hello, bored\n"
+    for name, payload in {
+        "unit-beyond": s(1, old, good),
+        "unit-before": s(-1, old, good),
+        "unit-huge": s(2**61, old, good),
+        "twice": s(0, old, good) + s(-1, old, good),
+        "short": s(0, old, b.triple([(12, b"")], b"")),
+        "long": s(0, old, good + b"\0"),
+        "beyond-unit": s(0, old, b.triple([(13, b"")], b"x")),
+        "nothing": s(0, old, b""),
+        "cut": s(0, old, good)[:-1],
+        "cut-in-head": s(0, old, good)[:5],
+        "cut-in-number": b"\x80",
+        "range-beyond-old": s(0, old, good, kept=[(5, 9)], last=1),
+        "range-beyond-unit": s(0, old, good, kept=[(14, 1)], last=1),
+        "range-of-nothing": s(0, old, good, kept=[(5, 0)], last=1),
+        "range-huge": s(0, old, good, kept=[(2**62, 2**62)], last=1),
+        "kept-for-no-segment": s(0, old, good, kept=[(5, 1)], last=0),
+        "kept-too-long": s(0, old, good, kept=[(5, 1)], last=2),
+        "kept-129": s(0, old, b"", kept=[(0, 1)] * 129, last=1),
+        "number-long-form": b"\x80\0" + s(0, old, good)[1:],
+    }.items():
+        yield f"in-place-{name}", b.record(b.BLOCK, _ONTO_ITSELF | {b.ENGINE: 1}, payload)
+
+
 def packages() -> Iterator[tuple[str, bytes]]:
     for part in (_preambles, _frames, _codecs, _outer):
         yield from part()
@@ -515,11 +561,14 @@ def packages() -> Iterator[tuple[str, bytes]]:
         ("format", _types),
         ("path", _paths),
         ("delta", _payloads),
+        ("delta", _segments),
     )
     for code, group in groups:
         for name, record in group():
             yield f"{code}-{name}", b.Package(b.stream(record)).build()
     for name, record in _manifests():
         yield name, b.Package(record + b.ENDING).build()
+    many = _ONTO_ITSELF | {b.ENGINE: 1, b.SIZE: 4096 << 16}
+    yield "limit-units", b.Package(b.stream(b.record(b.BLOCK, many, b""))).build()
     big = _FULL | {b.WHEN: 0, b.SIZE: (1 << 20) + 1}
     yield "limit-script", b.Package(b.stream(b.record(b.SCRIPT, big, _TEXT))).build()

@@ -27,6 +27,7 @@ ROOT, PATH, SIZE, DIGEST, MODE, UID, GID, ENGINE, SOURCE = range(1, 10)
 TARGETS, OLD_VIEW, NEW_VIEW, XATTRS, WHEN, LABEL, TO, TYPE, OLD = range(10, 19)
 NEW, NAME, VERSION, CREATED, RECORDS, BYTES, COMPATIBLE, LINKS, NEEDS = range(19, 28)
 MASK, PARENTS = 28, 29
+UNIT, SCRATCH, PLAN = 32, 33, 34
 # kinds
 END, MANIFEST, EXPECT, SCRIPT, BLOCK, UBI, FILE, DELETE, DIR, LINK, MOVE = range(11)
 
@@ -90,6 +91,17 @@ def triple(added: Sequence[tuple[int, bytes]], literals: bytes, seek: int = 0) -
     runs = b"".join(varint(z) + varint(len(d)) + d for z, d in added)
     zigzag = 2 * seek if seek >= 0 else -2 * seek - 1
     return varint(total) + varint(len(literals)) + varint(zigzag) + runs + literals
+
+
+def segment(
+    distance: int, content: bytes, payload: bytes, *, kept: Sequence[tuple[int, int]] = (), last: int = 0
+) -> bytes:
+    """A segment of an update in place, which replaces the unit that lies `distance` behind the one that follows the
+    last. kept: (gap, length) pairs; last: how many segments later they are read last.
+    """
+    head = varint(2 * distance if distance >= 0 else -2 * distance - 1) + xxh(content).to_bytes(8, "little")
+    head += varint(len(kept)) + b"".join(varint(gap) + varint(length) for gap, length in kept)
+    return head + (varint(last) if kept else b"") + varint(len(payload)) + payload
 
 
 def noise(size: int, seed: int = 1) -> bytes:

@@ -22,6 +22,7 @@ _FILE_SOURCE = {b.ROOT: b"/config", b.PATH: b"old", b.SIZE: len(_OLD), b.DIGEST:
 _NODE_SOURCE = {b.SIZE: len(_OLD), b.DIGEST: b.xxh(_OLD), b.TARGETS: [b"/dev/mtd4"]}
 _FULL = b.content(_TEXT)
 _META = {b.SIZE: len(_TEXT), b.DIGEST: b.xxh(_TEXT)}
+_SEGMENT = b.segment(0, _TEXT, _DELTA)
 _DELTA_FIELDS = _META | {b.ENGINE: 1}
 
 
@@ -44,9 +45,35 @@ def _expects() -> Mapping[str, bytes]:
         "expect-node-mask": b.record(
             b.EXPECT, node | {b.TARGETS: [b"/dev/mtd4", b"/dev/mtd5"], b.MASK: 2, b.SOURCE: _NODE_SOURCE}
         ),
+        "expect-in-place": b.record(
+            b.EXPECT,
+            node | {b.TYPE: 5, b.SOURCE: _SELF_KNOWN, b.UNIT: 1 << 16, b.SCRATCH: 77824, b.PLAN: b.xxh(_SEGMENT)},
+        ),
         "expect-board": b.record(b.EXPECT, {b.TYPE: 3, b.COMPATIBLE: ["acme,ipc-4", "größe"]}),
         "expect-version": b.record(b.EXPECT, {b.TYPE: 4, b.VERSION: "1.0rc1"}),
     }
+
+
+def _in_place_kept() -> bytes:
+    """Two units change places: the first keeps what the second is made of."""
+    old = b.noise(8192)
+    new = old[4096:] + old[:4096]
+    first = b.triple([(4096, b"")], b"", 4096)
+    second = b.triple([(4096, b"")], b"")
+    payload = b.segment(0, new[:4096], first, kept=[(0, 4096)], last=1) + b.segment(0, new[4096:], second)
+    return b.record(
+        b.BLOCK,
+        {
+            b.TARGETS: [b"/dev/mtd4"],
+            b.SIZE: len(new),
+            b.DIGEST: b.xxh(new),
+            b.ENGINE: 1,
+            b.SOURCE: {b.SIZE: len(old), b.DIGEST: b.xxh(old)},
+            b.UNIT: 4096,
+            b.PLAN: b.xxh(payload),
+        },
+        payload,
+    )
 
 
 def _kinds() -> Mapping[str, bytes]:
@@ -63,6 +90,12 @@ def _kinds() -> Mapping[str, bytes]:
         "block": b.record(b.BLOCK, nodes | _FULL | {b.LABEL: "root file system"}, _TEXT),
         "block-delta": b.record(b.BLOCK, nodes | _DELTA_FIELDS | {b.SOURCE: _NODE_SOURCE}, _DELTA),
         "block-delta-self": b.record(b.BLOCK, nodes | delta, _DELTA),
+        "block-in-place": b.record(
+            b.BLOCK,
+            _DELTA_FIELDS | {b.TARGETS: [b"/dev/mtd4"], b.SOURCE: _SELF_KNOWN, b.UNIT: 4096, b.PLAN: b.xxh(_SEGMENT)},
+            _SEGMENT,
+        ),
+        "block-in-place-kept": _in_place_kept(),
         "block-mask": b.record(b.BLOCK, nodes | _FULL | {b.MASK: 3}, _TEXT)
         + b.record(b.BLOCK, nodes | _DELTA_FIELDS | {b.SOURCE: _SELF, b.MASK: 2}, _DELTA)
         + b.record(b.BLOCK, nodes | _FULL | {b.MASK: 0}, _TEXT),

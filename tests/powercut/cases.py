@@ -16,9 +16,10 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from otastream.config import Edit, Folder, Image, Release, Scripts
+from otastream.engines.in_place import least_scratch
 from otastream.model import Codec
 from otastream.options import PackOptions
 from otastream.pack import pack_release
@@ -71,9 +72,9 @@ class Case:
         self.put(self.local, name, content)
         return str(self.local / name)
 
-    def pack(self, release: Release, *, engine: str = "auto") -> None:
+    def pack(self, release: Release, *, engine: str = "auto", options: type[PackOptions] = PackOptions) -> None:
         package = self.folder / "package.ota"
-        pack_release(release, output=str(package), options=PackOptions(codec=Codec.NONE, engine=engine))
+        pack_release(release, output=str(package), options=options(codec=Codec.NONE, engine=engine))
         pieces = decompress(verify(read(str(package))))
         (self.folder / "stream").write_bytes(b"".join(bytes(piece) for piece in pieces))
         (self.folder / "touched").write_text("".join(f"{name}\n" for name in self.touched))
@@ -291,6 +292,65 @@ def image_view_onto_itself(case: Case) -> None:
     _image_view(case, "a")
 
 
+class _InPlace(PackOptions):
+    """Small units, so that a small image has many; so little scratch that some of old has to be sent."""
+
+    unit = 16384
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(scratch=least_scratch(16384) + 4096, **options)
+
+
+class _Keeping(_InPlace):
+    """Enough scratch for all that is to be kept."""
+
+    def __init__(self, **options: Any) -> None:
+        PackOptions.__init__(self, scratch=1 << 20, **options)
+
+
+def _in_place(case: Case, new: bytes, options: type[PackOptions]) -> None:
+    """The delta of a node onto itself, without a second copy of the image."""
+    old = _blob(11, _SIZE)
+    case.node("p", old + _ROOM, new + (old + _ROOM)[len(new) :])
+    image = Image(new=case.file("new.img", new), targets=("/dev/p",), old=case.file("old.img", old), in_place=True)
+    (case.folder / "images").write_text(f"/dev/p {len(new)}\n")
+    (case.folder / "unit").write_text(str(_InPlace.unit))
+    case.pack(Release(image=(image,)), options=options)
+
+
+def in_place(case: Case) -> None:
+    """A piece is put in in front, so that all behind it moves on."""
+    old = _blob(11, _SIZE)
+    _in_place(case, old[:9000] + _blob(14, 7000) + _edited(old[9000:], 4), _InPlace)
+
+
+def in_place_shuffled(case: Case) -> None:
+    """Pieces go both ways, some to two places; less remains."""
+    old = _blob(11, _SIZE)
+    order = (70_000, 10_000, 55_000, 0, 40_000, 10_000, 30_000)
+    _in_place(case, b"".join(_edited(old[at : at + 13_000], at) for at in order), _Keeping)
+
+
+def in_place_and_more(case: Case) -> None:
+    """Two nodes in place and a folder, in one package."""
+    images = []
+    for number, name in enumerate("pq"):
+        old = _blob(15 + number, 50_000)
+        new = _edited(old[20_000:] + old[:20_000], number)
+        room = _ROOM[:20_000]
+        case.node(name, old + room, new + (old + room)[len(new) :])
+        images.append(
+            Image(
+                new=case.file(f"new-{name}", new),
+                targets=(f"/dev/{name}",),
+                old=case.file(f"old-{name}", old),
+                in_place=True,
+            )
+        )
+    case.both("one", b"old one", b"new one")
+    case.pack(Release(image=tuple(images), folder=(case.config(),)), options=_Keeping)
+
+
 def everything(case: Case) -> None:
     """Images for two slots, a folder, a single file and scripts in one package."""
     old = _blob(12, 90_000)
@@ -317,7 +377,7 @@ def everything(case: Case) -> None:
 CASES: Final[tuple[Callable[[Case], None], ...]] = (
     contents_full, contents_delta, tree, hard_links, chain, alike, edits, scripts,
     image_full, image_both_slots, image_from_other_slot, image_both_slots_delta, image_onto_itself,
-    image_view, image_view_onto_itself, everything,
+    image_view, image_view_onto_itself, in_place, in_place_shuffled, in_place_and_more, everything,
 )  # fmt: skip
 
 

@@ -48,7 +48,9 @@ static struct {
     const char *case_name;
     const struct chip *chip;
     int thorough;
+    unsigned unit;       /* of a case in place, which needs erase blocks that go into it, and none that fails */
     int blank_is_erased; /* a mutant: no erase of what reads as erased */
+    int late_scratch;    /* a mutant: what is saved is durable only when the next thing is */
     uint64_t seed;
     unsigned long cuts;
     unsigned long unrecovered;
@@ -116,7 +118,7 @@ static void fill(struct node *n)
     model_wipe(m);
     for (uint32_t i = 0; i < m->blocks; i++) {
         m->bad[i] = i < strlen(machine.chip->bad) && machine.chip->bad[i] == '1';
-        m->fault[i] = i < strlen(machine.chip->fault) ? machine.chip->fault[i] : (char)FAULT_NONE;
+        m->fault[i] = !machine.unit && i < strlen(machine.chip->fault) ? machine.chip->fault[i] : (char)FAULT_NONE;
     }
     for (size_t at = 0; at < n->size; block++) {
         size_t len = n->size - at < unit ? n->size - at : unit;
@@ -132,6 +134,7 @@ static void old_board(void)
 {
     board_free(&board);
     board_init(&board);
+    board.late_scratch = machine.late_scratch;
     for (unsigned i = 0; i < node_count; i++) {
         fill(&nodes[i]);
         model_power_on(&nodes[i].flash);
@@ -150,6 +153,7 @@ static int run(void)
     options.header_max = OTA_HEADER_MAX;
     options.workspace = VIEW_WORKSPACE;
     options.coder = board_coder();
+    options.volatile_tmp = 1;
     must(ota_exec_init(workspace, sizeof workspace, &options, &board.port, &ex) == 0, "ota_exec_init");
     st = ota_exec_feed(ex, stream, stream_len);
     return ota_exec_finish(ex, st < 0 ? st : 0);
@@ -209,8 +213,9 @@ static void check_clean(const char *when)
                 unrecovered(when, "the medium differs in block", b);
         }
     }
-    if (board.image.there)
-        unrecovered(when, "an image is left in the temporary folder", 0);
+    for (unsigned i = 0; i < BOARD_IMAGES; i++)
+        if (board.images[i].there)
+            unrecovered(when, "something is left in the temporary folder, of bytes", (long long)board.images[i].size);
 }
 
 /* ---- cuts -------------------------------------------------------------------------------------------------------- */
@@ -339,16 +344,22 @@ static void end_nodes(void)
 static void run_case(const char *folder)
 {
     size_t len;
+    char *unit;
     char *names = (char *)load_file(folder, "images", &len);
     machine.case_name = strrchr(folder, '/') != NULL ? strrchr(folder, '/') + 1 : folder;
     if (names == NULL)
         return;
+    unit = (char *)load_file(folder, "unit", &len);
+    machine.unit = unit != NULL ? (unsigned)strtoul(unit, NULL, 10) : 0;
+    free(unit);
     stream = load_file(folder, "stream", &stream_len);
     must(stream != NULL, folder);
     for (size_t i = 0; i < sizeof chips / sizeof chips[0]; i++) {
         unsigned long before = machine.cuts;
         unsigned long bad = machine.unrecovered;
         machine.chip = &chips[i];
+        if (machine.unit != 0 && machine.chip->kind != OTA_FLASH_BLOCK && machine.chip->erase > machine.unit)
+            continue;
         for (char *at = names; *at != '\0'; at += strcspn(at, "\n") + 1) {
             char name[64];
             size_t image = 0;
@@ -377,8 +388,10 @@ int main(int argc, char **argv)
             machine.thorough = 1;
         else if (i + 1 < argc && strcmp(argv[i], "--seed") == 0)
             machine.seed = strtoull(argv[++i], NULL, 10) * 2654435761u + 1;
-        else if (i + 1 < argc && strcmp(argv[i], "--mutant") == 0 && strcmp(argv[++i], "blank-is-erased") == 0)
-            machine.blank_is_erased = 1;
+        else if (i + 1 < argc && strcmp(argv[i], "--mutant") == 0 && strcmp(argv[i + 1], "blank-is-erased") == 0)
+            machine.blank_is_erased = i++ > 0;
+        else if (i + 1 < argc && strcmp(argv[i], "--mutant") == 0 && strcmp(argv[i + 1], "late-scratch") == 0)
+            machine.late_scratch = i++ > 0;
         else
             break;
     }

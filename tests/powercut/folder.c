@@ -108,6 +108,7 @@ static int apply(void)
     x.header_max = OTA_HEADER_MAX;
     x.workspace = VIEW_WORKSPACE;
     x.coder = board_coder();
+    x.volatile_tmp = 1;
     must(ota_exec_size(&x) <= sizeof exec_space, "the workspace is too small");
     must(ota_posix_init(posix_space, ota_posix_size(), &o, NULL) == 0, "ota_posix_init");
     ota_posix_port(posix_space, &port);

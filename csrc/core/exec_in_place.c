@@ -1,0 +1,413 @@
+/* exec_in_place.c - a node that is updated onto itself: its payload, segment after segment (docs/SPEC.md section 5.5).
+ *
+ * Each segment replaces one unit, by an engine run of its own. Before the unit is erased, three things are on durable
+ * storage: the old bytes of it that later segments read, its new bytes, and the journal that says so. From then on the
+ * unit may be written as often as it takes; until then nothing was erased, and the segment can be decoded again. In
+ * both cases everything that later segments read is on the node still, or kept:
+ *
+ *   kept bytes of the unit -> new bytes behind the journal "n is ready" -> erase and program -> journal "n is done"
+ *
+ * where each arrow waits for a sync. Kept bytes are dropped when the last segment that reads them is ready.
+ */
+#include "exec.h"
+
+#include <string.h>
+
+/* ---- old content ------------------------------------------------------------------------------------------------- */
+
+static int read_kept(struct ota_exec *ex, const struct ota_kept *k, uint64_t off, uint8_t *buf, size_t len)
+{
+    struct ota_in_place *in = &ex->in_place;
+    uint64_t size = OTA_ANY_SIZE;
+    uint64_t pos = k->pos + (off - k->off);
+    int st = 0;
+    if (!in->file_open || in->file != k->seq) {
+        st = ex->port.image_open(ex->port.ctx, OTA_SLOT_COPY, ota_in_place_file(&ex->rec, k->seq + 1), &size);
+        if (st == ERR(MISSING) || (st == 0 && size < (uint64_t)k->pos + k->len))
+            return ota_exec_fail(ex, ERR(MISSING), "old content that was kept in the temporary folder is gone");
+        in->file_open = st == 0;
+        in->file = k->seq;
+    }
+    return st != 0 ? st : ex->port.read_at(ex->port.ctx, OTA_SLOT_COPY, pos, buf, len);
+}
+
+/* Old content, as it was before the update. */
+static int read_old(void *ctx, uint64_t off, uint8_t *buf, size_t len)
+{
+    struct ota_exec *ex = ctx;
+    const struct ota_in_place *in = &ex->in_place;
+    while (len > 0) {
+        const struct ota_kept *from = NULL;
+        size_t n = len;
+        unsigned i;
+        int st;
+        for (i = 0; i < in->kept_count && from == NULL; i++) {
+            const struct ota_kept *k = &in->kept[i];
+            if (k->seq == in->seq)
+                continue; /* of the unit that is still there */
+            if (off >= k->off && off - k->off < k->len)
+                from = k;
+            else if (k->off > off && k->off - off < n)
+                n = (size_t)(k->off - off);
+        }
+        if (from != NULL && from->len - (off - from->off) < len)
+            n = (size_t)(from->len - (off - from->off));
+        else if (from != NULL)
+            n = len;
+        st = from != NULL ? read_kept(ex, from, off, buf, n) : ota_flash_read_at(&ex->source_reader, off, buf, n);
+        if (st != 0)
+            return st;
+        off += n;
+        buf += n;
+        len -= n;
+    }
+    return 0;
+}
+
+/* Files that no segment after `seq` reads. */
+static int drop_kept(struct ota_exec *ex, uint32_t seq)
+{
+    struct ota_in_place *in = &ex->in_place;
+    unsigned to = 0;
+    unsigned i;
+    int st = 0;
+    for (i = 0; i < in->kept_count; i++) {
+        const struct ota_kept *k = &in->kept[i];
+        if (k->last_use > seq) {
+            in->kept[to++] = *k;
+            continue;
+        }
+        if (st == 0 && k->pos == 0) { /* the first range of a file stands for all of them */
+            in->file_open = 0;
+            (void)ex->port.close(ex->port.ctx, OTA_SLOT_COPY);
+            st = ex->port.image_remove(ex->port.ctx, ota_in_place_file(&ex->rec, k->seq + 1));
+        }
+    }
+    in->kept_count = to;
+    return st;
+}
+
+/* ---- one unit ---------------------------------------------------------------------------------------------------- */
+
+static int write_journal(struct ota_exec *ex, uint32_t ready)
+{
+    struct ota_in_place *in = &ex->in_place;
+    uint8_t raw[OTA_JOURNAL_BYTES];
+    struct ota_journal j;
+    int st;
+    j.seq = in->seq;
+    j.unit = in->unit;
+    j.ready = ready;
+    j.rest = in->rest;
+    j.digest = in->digest;
+    ota_journal_encode(&ex->rec, &j, raw);
+    ex->report.changed = 1;
+    st = ex->port.image_begin(ex->port.ctx, ota_in_place_file(&ex->rec, 0), sizeof raw + (uint64_t)ready);
+    return st != 0 ? st : ex->port.image_write(ex->port.ctx, raw, sizeof raw);
+}
+
+/* The new bytes go from the journal to their place; then the journal says so. */
+static int replace_unit(struct ota_exec *ex)
+{
+    struct ota_in_place *in = &ex->in_place;
+    uint64_t at = (uint64_t)in->unit * ex->rec.unit;
+    uint32_t len = ota_in_place_new_len(&ex->rec, in->unit);
+    uint32_t done = 0;
+    uint64_t size = OTA_JOURNAL_BYTES + (uint64_t)len;
+    uint64_t digest;
+    int st;
+    in->file_open = 0;
+    st = ex->port.image_open(ex->port.ctx, OTA_SLOT_COPY, ota_in_place_file(&ex->rec, 0), &size);
+    if (st == 0)
+        st = ota_flash_writer_init_at(&ex->writer, &ex->target_flash, at, len, ex->block, ex->options.block_buffer);
+    while (st == 0 && done < len) {
+        uint32_t n = len - done < sizeof ex->small ? len - done : (uint32_t)sizeof ex->small;
+        st = ex->port.read_at(ex->port.ctx, OTA_SLOT_COPY, OTA_JOURNAL_BYTES + (uint64_t)done, ex->small, n);
+        if (st == 0)
+            st = ota_flash_writer_write(&ex->writer, ex->small, n);
+        done += n;
+        (void)ota_exec_tick(ex);
+    }
+    if (st == 0)
+        st = ota_flash_writer_finish(&ex->writer);
+    ex->report.bytes_written += ex->writer.written;
+    (void)ex->port.close(ex->port.ctx, OTA_SLOT_COPY);
+    if (st == 0)
+        st = ota_in_place_unit_digest(ex, &ex->source_reader, in->unit, &digest);
+    if (st == 0)
+        st = write_journal(ex, 0);
+    if (st == 0)
+        st = ex->port.image_commit(ex->port.ctx);
+    if (st == 0)
+        in->all = in->rest ^ digest;
+    return st;
+}
+
+/* ---- one segment ------------------------------------------------------------------------------------------------- */
+
+/* Old bytes of the unit that later segments read go to a file of their own. */
+static int keep_ranges(struct ota_exec *ex)
+{
+    const struct ota_in_place *in = &ex->in_place;
+    unsigned i;
+    int st;
+    if (in->keeps == 0)
+        return 0;
+    ex->report.changed = 1;
+    st = ex->port.image_begin(ex->port.ctx, ota_in_place_file(&ex->rec, in->seq + 1), in->keeps);
+    for (i = 0; st == 0 && i < in->kept_count; i++) {
+        const struct ota_kept *k = &in->kept[i];
+        uint32_t done = 0;
+        while (st == 0 && k->seq == in->seq && done < k->len) {
+            uint32_t n = k->len - done < sizeof ex->small ? k->len - done : (uint32_t)sizeof ex->small;
+            st = ota_flash_read_at(&ex->source_reader, k->off + done, ex->small, n);
+            if (st == 0)
+                st = ex->port.image_write(ex->port.ctx, ex->small, n);
+            done += n;
+        }
+    }
+    return st != 0 ? st : ex->port.image_commit(ex->port.ctx);
+}
+
+static int segment_begin(struct ota_exec *ex)
+{
+    struct ota_in_place *in = &ex->in_place;
+    uint64_t digest;
+    int st;
+    in->decodes = in->seq >= in->resume;
+    in->engine_done = 0;
+    if (!in->decodes)
+        return 0;
+    if ((st = ota_in_place_unit_digest(ex, &ex->source_reader, in->unit, &digest)) != 0 || (st = keep_ranges(ex)) != 0)
+        return st;
+    in->rest = in->all ^ digest;
+    if ((st = write_journal(ex, ota_in_place_new_len(&ex->rec, in->unit))) != 0)
+        return st;
+    ex->source.ctx = ex;
+    ex->source.read_at = read_old;
+    ex->source.size = ex->rec.source.size;
+    ota_xxh64_init(&ex->hash);
+    return ota_engine_init(ex->engine, ex->engine_len, ex->rec.engine, ex->options.window, &ex->source,
+                           ota_in_place_new_len(&ex->rec, in->unit));
+}
+
+static int segment_feed(struct ota_exec *ex, struct ota_in *in)
+{
+    struct ota_out out;
+    int st;
+    int sunk;
+    do {
+        out.dst = ex->small;
+        out.size = sizeof ex->small;
+        out.pos = 0;
+        st = ota_engine_step(ex->engine, in, &out);
+        if (out.pos > 0) {
+            ota_xxh64_update(&ex->hash, out.dst, out.pos);
+            if ((sunk = ota_exec_wrote(ex, ex->port.image_write(ex->port.ctx, out.dst, out.pos), 0)) != 0)
+                return sunk;
+            (void)ota_exec_tick(ex);
+        }
+    } while (st == OTA_WANT_OUTPUT);
+    if (st == OTA_DONE)
+        ex->in_place.engine_done = 1;
+    return st < 0 ? st : in->pos < in->size ? ERR(DELTA) : 0;
+}
+
+static int segment_end(struct ota_exec *ex)
+{
+    struct ota_in_place *in = &ex->in_place;
+    struct ota_in none = {NULL, 0, 0};
+    int st = 0;
+    if (in->decodes) {
+        if (!in->engine_done && (st = segment_feed(ex, &none)) != 0)
+            return st;
+        if (!in->engine_done)
+            return ota_exec_fail(ex, ERR(DELTA), "the payload of a segment ends before its unit is complete");
+        if (ota_xxh64_value(&ex->hash) != in->digest)
+            return ota_exec_fail(ex, ERR(RESULT), "the digest of a unit differs");
+        in->file_open = 0;
+        (void)ex->port.close(ex->port.ctx, OTA_SLOT_COPY);
+        if ((st = ex->port.image_commit(ex->port.ctx)) == 0 && (st = drop_kept(ex, in->seq)) == 0)
+            st = replace_unit(ex);
+    } else if (in->seq + 1 == in->resume) {
+        if (in->unit != in->journal.unit || in->digest != in->journal.digest)
+            return ota_exec_fail(ex, ERR(FORMAT), "the journal is of another payload");
+        st = drop_kept(ex, in->seq);
+        in->rest = in->journal.rest;
+        if (st == 0 && in->journal.ready != 0)
+            st = replace_unit(ex);
+    } else {
+        st = drop_kept(ex, in->seq);
+    }
+    in->made += ota_in_place_new_len(&ex->rec, in->unit);
+    ex->report.bytes_done += ota_in_place_new_len(&ex->rec, in->unit);
+    in->seq++;
+    in->unit++;
+    in->field = OTA_SEGMENT_UNIT;
+    return st;
+}
+
+/* ---- what stands in front of a segment --------------------------------------------------------------------------- */
+
+static int take_unit(struct ota_exec *ex, uint64_t zigzag)
+{
+    struct ota_in_place *in = &ex->in_place;
+    uint64_t distance = zigzag / 2 + zigzag % 2;
+    uint64_t unit = in->unit;
+    if (in->seq >= ota_in_place_units(&ex->rec))
+        return ERR(DELTA);
+    if (zigzag % 2 != 0) {
+        if (distance > unit)
+            return ERR(DELTA);
+        unit -= distance;
+    } else {
+        if (distance > UINT32_MAX)
+            return ERR(DELTA);
+        unit += distance;
+    }
+    if (unit >= ota_in_place_units(&ex->rec))
+        return ERR(DELTA);
+    in->unit = (uint32_t)unit;
+    in->digest = 0;
+    in->digest_bytes = 0;
+    in->keeps = 0;
+    in->range_end = unit * ex->rec.unit;
+    in->field = OTA_SEGMENT_DIGEST;
+    return 0;
+}
+
+static int take_range(struct ota_exec *ex, uint64_t len)
+{
+    struct ota_in_place *in = &ex->in_place;
+    uint64_t end = (uint64_t)(in->unit + 1) * ex->rec.unit;
+    struct ota_kept *k;
+    if (end > ex->rec.source.size)
+        end = ex->rec.source.size;
+    if (in->kept_count == OTA_KEPT_MAX)
+        return ERR(DELTA);
+    if (len == 0 || in->range_end > end || len > end - in->range_end)
+        return ERR(DELTA);
+    k = &in->kept[in->kept_count++];
+    k->off = in->range_end;
+    k->len = (uint32_t)len;
+    k->pos = in->keeps;
+    k->seq = in->seq;
+    k->last_use = UINT32_MAX;
+    in->keeps += (uint32_t)len;
+    in->range_end += len;
+    in->field = --in->ranges > 0 ? OTA_SEGMENT_GAP : OTA_SEGMENT_LAST_USE;
+    return 0;
+}
+
+static int take_number(struct ota_exec *ex, uint64_t n)
+{
+    struct ota_in_place *in = &ex->in_place;
+    unsigned i;
+    switch (in->field) {
+    case OTA_SEGMENT_UNIT:
+        return take_unit(ex, n);
+    case OTA_SEGMENT_RANGES:
+        in->ranges = n;
+        in->field = n > 0 ? OTA_SEGMENT_GAP : OTA_SEGMENT_PAYLOAD_LENGTH;
+        return n > OTA_KEPT_MAX ? ERR(DELTA) : 0;
+    case OTA_SEGMENT_GAP:
+        if (n > ex->rec.unit)
+            return ERR(DELTA);
+        in->range_end += n;
+        in->field = OTA_SEGMENT_LENGTH;
+        return 0;
+    case OTA_SEGMENT_LENGTH:
+        return take_range(ex, n);
+    case OTA_SEGMENT_LAST_USE:
+        if (n == 0 || n > ota_in_place_units(&ex->rec) - in->seq)
+            return ERR(DELTA);
+        for (i = 0; i < in->kept_count; i++)
+            if (in->kept[i].seq == in->seq)
+                in->kept[i].last_use = in->seq + (uint32_t)n;
+        in->field = OTA_SEGMENT_PAYLOAD_LENGTH;
+        return 0;
+    default:
+        in->payload = n;
+        in->field = OTA_SEGMENT_PAYLOAD;
+        return segment_begin(ex);
+    }
+}
+
+int ota_in_place_feed(struct ota_exec *ex, const uint8_t *data, size_t len)
+{
+    struct ota_in_place *in = &ex->in_place;
+    struct ota_in all = {data, len, 0};
+    struct ota_in part;
+    int st = 0;
+    while (st == 0 && all.pos < all.size) {
+        if (in->field == OTA_SEGMENT_DIGEST) {
+            in->digest |= (uint64_t)all.src[all.pos++] << (8 * in->digest_bytes);
+            if (++in->digest_bytes == 8)
+                in->field = OTA_SEGMENT_RANGES;
+        } else if (in->field == OTA_SEGMENT_PAYLOAD) {
+            part.src = all.src + all.pos;
+            part.size = all.size - all.pos < in->payload ? all.size - all.pos : (size_t)in->payload;
+            part.pos = 0;
+            if (in->decodes && part.size > 0)
+                st = segment_feed(ex, &part);
+            in->payload -= part.size;
+            all.pos += part.size;
+        } else if ((st = ota_varint_read(&in->number, &all)) == OTA_DONE) {
+            uint64_t n = in->number.value;
+            memset(&in->number, 0, sizeof in->number);
+            st = take_number(ex, n);
+        } else if (st == OTA_WANT_INPUT) {
+            return 0;
+        }
+        if (st == 0 && in->field == OTA_SEGMENT_PAYLOAD && in->payload == 0)
+            st = segment_end(ex);
+    }
+    return st;
+}
+
+/* ---- the record -------------------------------------------------------------------------------------------------- */
+
+int ota_in_place_begin(struct ota_exec *ex)
+{
+    const struct ota_record *r = &ex->rec;
+    struct ota_in_place *in = &ex->in_place;
+    enum ota_in_place_state state = OTA_IS_OTHER;
+    int st;
+    memset(in, 0, sizeof *in);
+    if ((st = ota_in_place_look(ex, OTA_NODE_READ, &state)) != 0)
+        return st;
+    ex->sink = OTA_SINK_SKIP;
+    if (state == OTA_IS_NEW) {
+        ex->report.skipped++;
+        return ota_in_place_clear(ex);
+    }
+    if (state == OTA_IS_OTHER)
+        return ota_exec_fail(ex, ERR(TARGET), "it is neither old nor new, nor half updated by this package");
+    if (state == OTA_IS_MIDDLE)
+        in->resume = in->journal.seq + 1;
+    else if ((st = ota_in_place_clear(ex)) != 0) /* of a run that came to nothing, or whose node was written since */
+        return st;
+    st = ex->port.node_open(ex->port.ctx, OTA_SLOT_TARGET, r->targets[0].p, r->targets[0].len, OTA_NODE_WRITE,
+                            &ex->target_flash);
+    if (st != 0)
+        return st;
+    ota_flash_reader_init(&ex->source_reader, &ex->target_flash);
+    ex->sink = OTA_SINK_IN_PLACE;
+    return 0;
+}
+
+int ota_in_place_finish(struct ota_exec *ex)
+{
+    struct ota_in_place *in = &ex->in_place;
+    enum ota_in_place_state state = OTA_IS_OTHER;
+    int st;
+    if (in->field != OTA_SEGMENT_UNIT || in->number.bytes != 0)
+        return ota_exec_fail(ex, ERR(DELTA), "the payload ends within a segment");
+    ex->report.bytes_done += ex->rec.size - (in->made < ex->rec.size ? in->made : ex->rec.size);
+    (void)ex->port.node_close(ex->port.ctx, OTA_SLOT_TARGET);
+    if ((st = ota_in_place_look(ex, OTA_NODE_READ, &state)) != 0)
+        return st;
+    if (state != OTA_IS_NEW)
+        return ota_exec_fail(ex, ERR(VERIFY), "the whole image was read back");
+    return ota_in_place_clear(ex);
+}

@@ -1,0 +1,71 @@
+/* in_place.h - a node that is updated onto itself, docs/SPEC.md section 5.5. Core internal.
+ *
+ * in_place.c       what the node and the journal say: new, old, or in the middle
+ * exec_in_place.c  the payload: segment after segment
+ */
+#ifndef OTA_CORE_IN_PLACE_H
+#define OTA_CORE_IN_PLACE_H
+
+#include "otastream.h"
+#include "varint.h"
+
+#define OTA_KEPT_MAX 128u    /* ranges of old that are kept at a time */
+#define OTA_JOURNAL_BYTES 72 /* what stands in front of the new bytes in a journal */
+
+/* What the next bytes of the payload are. */
+enum ota_segment_field {
+    OTA_SEGMENT_UNIT = 0,
+    OTA_SEGMENT_DIGEST,
+    OTA_SEGMENT_RANGES,
+    OTA_SEGMENT_GAP,
+    OTA_SEGMENT_LENGTH,
+    OTA_SEGMENT_LAST_USE,
+    OTA_SEGMENT_PAYLOAD_LENGTH,
+    OTA_SEGMENT_PAYLOAD
+};
+
+/* Old bytes that are kept in the temporary folder since their unit has new content. */
+struct ota_kept {
+    uint64_t off; /* in old */
+    uint32_t len;
+    uint32_t pos;      /* in the file */
+    uint32_t seq;      /* the segment that they were kept before, which names the file */
+    uint32_t last_use; /* the last segment that reads any of that file */
+};
+
+/* The journal: how far an update in place has come. */
+struct ota_journal {
+    uint32_t seq;    /* number of the segment */
+    uint32_t unit;   /* the unit that it replaces */
+    uint32_t ready;  /* new bytes that are in the journal and belong to that unit; 0: they are in place */
+    uint64_t rest;   /* digest of all other units */
+    uint64_t digest; /* digest of the new bytes */
+};
+
+enum ota_in_place_state { OTA_IS_OTHER = 0, OTA_IS_OLD, OTA_IS_MIDDLE, OTA_IS_NEW };
+
+struct ota_in_place {
+    enum ota_segment_field field;
+    struct ota_varint number; /* the varint at work */
+    unsigned digest_bytes;    /* of the digest, that were read */
+    uint64_t digest;          /* of the unit's new content */
+    uint64_t ranges;          /* that are still to be read */
+    uint64_t range_end;       /* where the last one ends, in old */
+    uint64_t payload;         /* bytes of it that are left */
+    uint64_t made;            /* bytes of new in the segments so far */
+    uint32_t seq;             /* number of the segment */
+    uint32_t unit;            /* the unit that it replaces */
+    uint32_t keeps;           /* bytes that it keeps */
+    int decodes;              /* this segment's payload is needed */
+    int engine_done;
+    uint32_t resume;            /* segments up to and with this one less 1 are in place */
+    struct ota_journal journal; /* counts while seq < resume */
+    uint64_t rest;              /* digest of all units but the one at work */
+    uint64_t all;               /* digest of all units */
+    int file_open;              /* the file of kept bytes of segment `file` is open in the slot COPY */
+    uint32_t file;
+    unsigned kept_count;
+    struct ota_kept kept[OTA_KEPT_MAX];
+};
+
+#endif

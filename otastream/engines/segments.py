@@ -1,0 +1,92 @@
+"""The payload of a node that is updated onto itself, segment by segment: docs/SPEC.md section 6.3. Sans I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Final
+
+from otastream.errors import Code, error
+from otastream.model import KEPT_MAX, EngineId
+from otastream.native import Buffer, Decoder, Source
+
+_VARINT_MAX: Final = 9
+
+Bytes = Generator[int, memoryview, None]
+
+
+class SegmentChecker:
+    """Checks all that can be known of such a payload without old content: form, ranges, and the length that each
+    segment makes. DELTA when it is wrong.
+    """
+
+    def __init__(self, engine: EngineId, *, size: int, unit: int, source: Source) -> None:
+        self._engine, self._size, self._unit, self._source = engine, size, unit, source
+        self._units = -(-size // unit)
+        self._inside = False
+        self._kept: list[tuple[int, int]] = []  # last use and number of ranges, of each segment that keeps any
+        self._next = self._run()
+        self._want = next(self._next)
+
+    def feed(self, data: Buffer) -> None:
+        view = memoryview(data).cast("B")
+        while view:
+            piece, view = view[: self._want], view[self._want :]
+            self._want = self._next.send(piece)
+
+    def finish(self) -> None:
+        """The payload has ended."""
+        if self._inside:
+            raise error(Code.DELTA, "the payload ends within a segment")
+
+    def _run(self) -> Bytes:
+        """Gives how many bytes it can take, gets at most that many."""
+        following = number = 0
+        while True:
+            zigzag = yield from self._number()
+            self._inside = True
+            following = 1 + (yield from self._segment(number, following + (zigzag + 1) // 2 * (-1) ** (zigzag % 2)))
+            self._inside = False
+            number += 1
+
+    def _number(self) -> Generator[int, memoryview, int]:
+        value = 0
+        for count in range(_VARINT_MAX):
+            byte = (yield 1)[0]
+            self._inside = True
+            value |= (byte & 0x7F) << 7 * count
+            if byte < 0x80:
+                if byte == 0 and count:
+                    break
+                return value
+        raise error(Code.DELTA, "a number is too long")
+
+    def _segment(self, number: int, unit: int) -> Generator[int, memoryview, int]:
+        if number >= self._units or not 0 <= unit < self._units:
+            raise error(Code.DELTA, f"segment {number} is of unit {unit}")
+        for _ in range(8):
+            yield 1
+        count = yield from self._number()
+        if count + sum(ranges for _, ranges in self._kept) > KEPT_MAX:
+            raise error(Code.DELTA, f"more than {KEPT_MAX} ranges are kept")
+        at, end = unit * self._unit, min((unit + 1) * self._unit, self._source.size)
+        for _ in range(count):
+            at += yield from self._number()
+            length = yield from self._number()
+            if length == 0 or at > end or length > end - at:
+                raise error(Code.DELTA, "a range leaves its unit")
+            at += length
+        if count:
+            last = yield from self._number()
+            if not 1 <= last <= self._units - number:
+                raise error(Code.DELTA, f"a range is kept for {last} segments")
+            self._kept.append((number + last, count))
+        left = yield from self._number()
+        decoder = Decoder(self._engine, min(self._unit, self._size - unit * self._unit), source=self._source)
+        while left:
+            piece = yield left
+            for _ in decoder.feed(piece):
+                pass
+            left -= len(piece)
+        decoder.finish()
+        self._kept = [item for item in self._kept if item[0] > number]
+        return unit

@@ -1,0 +1,131 @@
+"""Partitions that are updated onto themselves: NAND with bad blocks and NOR behind a real kernel, cut in between."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from board import media
+from board.machine import Ast2600, Job, Virt
+from board.releases import KIB, MIB, Workshop, image_pair, package
+from board.rig import FULL, Bench
+from board.test_nor import chips, put
+
+BLOCK = 131072
+
+
+def in_place(shop: Workshop, out: Path, old: bytes, new: bytes, node: str, *, erase: int) -> Path:
+    image = msgspec.structs.replace(shop.one_image("kernel", new, node, old=old), in_place=True)
+    return package(out, images=(image,), block_buffer=erase, scratch=512 * KIB)
+
+
+def moved(old: bytes, new: bytes, size: int) -> bytes:
+    """New with its halves exchanged: much of old has to be kept."""
+    return (new[len(new) // 2 :] + new[: len(new) // 2])[:size]
+
+
+@pytest.mark.usefixtures("pnand")
+def test_nand_that_is_cut(bench: Bench, shop: Workshop, tmp_path: Path) -> None:
+    """The machine loses power in the middle, several times; the scratch is on a disk."""
+    old, new = image_pair(bench.kit, 2 * MIB)
+    new = moved(old, new, len(new))
+    chip = media.Nand(tmp_path / "chip", parts=(24, 8)).make(bad=[0, 7, 11])
+    chip.write(0, old)
+    neighbour = image_pair(bench.kit, 5 * BLOCK + 100, seed=5)[1]
+    chip.write(1, neighbour)
+    (tmp_path / "empty").mkdir()
+    disk = media.ext4(tmp_path / "disk", tmp_path / "empty", mib=16)
+    made = in_place(shop, tmp_path / "p.ota", old, new, "/dev/mtd0", erase=BLOCK)
+    job = Job(
+        chip.load
+        + """
+        mount -t ext4 /dev/vdb /mnt
+        expect 0 apply -x /job/p.ota -t /mnt
+        [ "$(cat /sys/module/pnand/parameters/illegal)" = 0 ] || fail "a page was programmed twice"
+        [ -z "$(find /mnt -name '*otastream*')" ] || fail "left: $(find /mnt -name '*otastream*')"
+        umount /mnt
+        """,
+        {"p.ota": made},
+        ("disk", "ext4"),
+    )
+    bench.survive(Virt([chip.path, disk]), job)
+    assert chip.bad() == [0, 7, 11]
+    assert chip.read(0, len(new)) == new
+    assert chip.read(1, len(neighbour)) == neighbour
+
+
+@pytest.mark.usefixtures("pnand")
+@pytest.mark.parametrize("page", [2048, 1], ids=["nand", "nor"])
+def test_exact_cuts_in_place(bench: Bench, shop: Workshop, tmp_path: Path, page: int) -> None:
+    """The n-th program or erase is torn and the power is off; run again, and it is the new image. Many in one boot."""
+    erase = BLOCK if page > 1 else BLOCK // 8
+    old, new = image_pair(bench.kit, 3 * max(erase, 65536))
+    new = moved(old, new, len(old))
+    chip = media.Nand(tmp_path / "chip", parts=(32, 1), erase=erase, page=page).make(bad=[] if page == 1 else [1, 3])
+    chip.write(0, old)
+    step = 1 if FULL else 41
+    put_old = "cat /job/old >/dev/mtd0" if page == 1 else "nandwrite -q -p -m /dev/mtd0 /job/old >/dev/null"
+    read = f"head -c {len(new)} /dev/mtd0" if page == 1 else f"nanddump -q --bb=skipbad -l {len(new)} /dev/mtd0"
+    run = "apply -x /job/p.ota -t /tmp/ota --volatile-scratch"
+    job = Job(
+        chip.load
+        + f"""
+        knob=/sys/module/pnand/parameters
+        mkdir -p /tmp/ota
+        cuts=0 n=1
+        while :; do
+            echo $n >$knob/cut
+            {run} >/tmp/words 2>&1 && got=0 || got=$?
+            off=$(cat $knob/cut)
+            echo 0 >$knob/cut
+            [ $off = -1 ] || break
+            [ $got != 0 ] || fail "success without power, cut at $n"
+            cuts=$((cuts + 1))
+            {run} >/tmp/words 2>&1 || {{ cat /tmp/words; fail "after the cut at operation $n"; }}
+            {read} >/tmp/back
+            cmp -n {len(new)} /tmp/back /job/new || fail "wrong image after the cut at operation $n"
+            [ -z "$(ls /tmp/ota)" ] || fail "left: $(ls /tmp/ota)"
+            flash_erase -q /dev/mtd0 0 0 2>/dev/null
+            {put_old}
+            n=$((n + {step}))
+        done
+        [ $got = 0 ] || {{ cat /tmp/words; fail "without a cut: $got"; }}
+        echo "@@CUTS $cuts illegal $(cat $knob/illegal)"
+        """,
+        {
+            "p.ota": in_place(shop, tmp_path / "p.ota", old, new, "/dev/mtd0", erase=erase),
+            "new": new,
+            "old": old,
+        },
+        ("disk",),
+    )
+    result = bench.succeed(Virt([chip.path]), job)
+    cuts, _, illegal = result.find("@@CUTS ")[0].split()
+    assert int(cuts) >= (150 if FULL else 4)
+    assert illegal == "0"
+    assert chip.read(0, len(new)) == new
+
+
+def test_spi_nor(bench: Bench, shop: Workshop, tmp_path: Path) -> None:
+    """The real spi-nor driver; what lies behind the image stays."""
+    small, large = chips(tmp_path)
+    old, new = image_pair(bench.kit, 600 * KIB)
+    new = moved(old, new, len(new))
+    put(small, 0, old)
+    put(small, MIB, old)
+    made = in_place(shop, tmp_path / "p.ota", old, new, "/dev/mtd0", erase=65536)
+    job = Job(
+        """
+        expect 10 apply -x /job/p.ota
+        expect 0 apply -x /job/p.ota --volatile-scratch
+        expect 0 apply -x /job/p.ota --volatile-scratch 2>/tmp/words
+        grep -q "0 bytes written" /tmp/words
+        """,
+        {"p.ota": made},
+        ("spinor",),
+    )
+    bench.succeed(Ast2600([small, large]), job)
+    assert small.read_bytes()[: len(new)] == new
+    assert small.read_bytes()[MIB:] == old + media.ERASED * (63 * MIB - len(old))
