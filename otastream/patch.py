@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import stat
+import tempfile
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, Final
 
@@ -56,34 +58,49 @@ def _load(path: str) -> Buffer:
 
 
 def patch_file(old: str, patch: str, *, output: str) -> int:
-    """Make ``output`` from the file old and a patch of either kind; the size of new in bytes.
+    """Make ``output`` from the file old and a patch of either kind, ``-`` for stdin; the size of new in bytes.
 
     The output appears under its name only when it is complete and synced; it may be the old file itself. With a package
     old and new are checked against their digests (TARGET, RESULT); a BSDIFF40 patch has none. Other errors: INPUT,
     OUTPUT, DELTA, and those of reading a package; USAGE when the package is not one of ``diff_package``.
     """
-    apply = _apply_bsdiff40 if _is_bsdiff40(patch) else _apply_package
-    with _opened(old, regular=True) as fd, _replaced(output) as out:
-        return apply(patch, old, fd, out)
+    with _opened_patch(patch) as patch_fd, _opened(old, regular=True) as fd, _replaced(output) as out:
+        apply = _apply_bsdiff40 if _is_bsdiff40(patch_fd) else _apply_package
+        return apply(patch_fd, old, fd, out)
 
 
-def _is_bsdiff40(patch: str) -> bool:
-    with _opened(patch) as fd:
+@contextlib.contextmanager
+def _opened_patch(path: str) -> Iterator[int]:
+    """A patch to read from the front. What comes through stdin is kept in a file: BSDIFF40 is read in three places."""
+    if path != "-":
+        with _opened(path) as fd:
+            yield fd
+        return
+    with tempfile.TemporaryFile() as spool:
         try:
-            return os.pread(fd, len(bsdiff40.MAGIC), 0) == bsdiff40.MAGIC
-        except OSError:  # a pipe: only packages can be read from one
-            return False
+            with open(0, "rb", closefd=False) as stdin:
+                shutil.copyfileobj(stdin, spool)
+            spool.seek(0)
+        except OSError as exc:
+            raise error(Code.INPUT, exc.strerror or "", target=path) from exc
+        yield spool.fileno()
 
 
-def _apply_bsdiff40(patch: str, old: str, old_fd: int, out: BinaryIO) -> int:
+def _is_bsdiff40(patch: int) -> bool:
+    try:
+        return os.pread(patch, len(bsdiff40.MAGIC), 0) == bsdiff40.MAGIC
+    except OSError:  # a pipe: only packages can be read from one
+        return False
+
+
+def _apply_bsdiff40(patch: int, old: str, old_fd: int, out: BinaryIO) -> int:
     del old
-    with _opened(patch) as fd:
-        opened = bsdiff40.open_patch(fd)
-        out.writelines(bsdiff40.decode(opened, FileSource(old_fd)))
-        return opened.new_size
+    opened = bsdiff40.open_patch(patch)
+    out.writelines(bsdiff40.decode(opened, FileSource(old_fd)))
+    return opened.new_size
 
 
-def _apply_package(patch: str, old: str, old_fd: int, out: BinaryIO) -> int:
+def _apply_package(patch: int, old: str, old_fd: int, out: BinaryIO) -> int:
     with contextlib.closing(read(patch)) as pieces:
         events = records(decompress(verify(pieces)))
         record = _only_file(events, check=lambda expect: _check_old(expect, old))

@@ -319,6 +319,21 @@ def test_two_at_once_are_refused(applier: Applier, second: str, root: Path, tmp_
     assert applier_named(second).code(package, root) == 0
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_lost_terminal_does_not_stop_an_update(
+    applier: Applier, root: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    """The signal goes to the whole process group, as a terminal sends it: to the script as well."""
+    package = _slow(root, tmp_path)
+    with subprocess.Popen(applier.argv(package, root), stderr=subprocess.DEVNULL, start_new_session=True) as running:
+        until_there(root / "started")
+        os.killpg(running.pid, number)
+        (root / "go").touch()
+    assert running.returncode == 0
+    assert (root / "waited").exists()
+    assert (root / "a").read_bytes() == TEXT
+
+
 def test_sigterm_stops_where_nothing_is_half_written(applier: Applier, root: Path, tmp_path: Path) -> None:
     package = _slow(root, tmp_path)
     with subprocess.Popen(applier.argv(package, root), stderr=subprocess.DEVNULL, start_new_session=True) as running:

@@ -22,7 +22,7 @@ from otastream import apply as apply_module
 from otastream.cli import _output, main
 from otastream.cli._progress import MODES, passing, reporter
 from otastream.errors import Code, error
-from waiting import PATIENCE, stop, until_handled, until_there
+from waiting import PATIENCE, stop, until_handled
 
 TEXT = b"hello, board\n"
 SCRIPT = b'echo "$OTA_STATUS" >> "$OTA_ROOT/log"\n'
@@ -113,27 +113,6 @@ def test_memory_is_checked_before_anything_else(
 def _started(package: Path, board: Path, **options: Any) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "otastream", *arguments(package, board)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, **options)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_during_the_update_stops_between_records(number: signal.Signals, tmp_path: Path, board: Path) -> None:
-    path = tmp_path / "slow.ota"
-    slow = b'touch "$OTA_ROOT/started"; until test -e "$OTA_ROOT/go"; do sleep 0.05; done; touch "$OTA_ROOT/waited"\n'
-    records = [absent(b"a"), script(2), script(0, slow), file(b"a")]
-    path.write_bytes(b.Package(b.stream(*records)).build())
-    running = _started(path, board, start_new_session=True)
-    until_there(board / "started")
-    running.send_signal(number)
-    (board / "go").touch()
-    _, errors = running.communicate(timeout=PATIENCE)
-    assert running.returncode == Code.CANCELLED, errors
-    assert sorted(os.listdir(board)) == [
-        "go",
-        "log",
-        "started",
-        "waited",
-    ]  # the script was not interrupted, a was not made
-    assert (board / "log").read_text() == "-1\n"
 
 
 def test_a_signal_before_the_update_stops_at_once(board: Path) -> None:

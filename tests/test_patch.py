@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,6 +67,19 @@ def test_both_ways_with_bsdiff4(files: Path) -> None:
     bsdiff4.file_diff(str(files / "old"), str(files / "new"), str(files / "theirs"))
     assert apply(files, files / "theirs", output="out2") == 0
     assert (files / "out2").read_bytes() == NEW
+
+
+@pytest.mark.parametrize("form", ["ota", "bsdiff40"])
+@pytest.mark.parametrize("pipe", [True, False])
+def test_from_stdin(files: Path, form: str, pipe: bool) -> None:
+    made = diff(files, form)
+    argv = [sys.executable, "-m", "otastream", "patch", str(files / "old"), "-", "-o", str(files / "out")]
+    if pipe:
+        subprocess.run(argv, check=True, input=made.read_bytes())
+    else:
+        with open(made, "rb") as stdin:
+            subprocess.run(argv, check=True, stdin=stdin)
+    assert (files / "out").read_bytes() == NEW
 
 
 @pytest.mark.parametrize("form", ["ota", "bsdiff40"])

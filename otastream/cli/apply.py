@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from types import FrameType
@@ -19,16 +20,19 @@ from otastream.keys import load_trusted
 from otastream.native import Phase, Report
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_OF_A_TERMINAL: Final = (signal.SIGINT, signal.SIGHUP)
 
 
 class _Stop:
     """Turns signals into a request to stop.
 
-    Before anything is written a signal stops at once. Afterwards it is passed on by ``tick``, and the executor stops
-    where nothing is half written.
+    Before anything is written a signal stops at once. Afterwards those that a terminal sends when somebody presses keys
+    or the line drops do nothing more, here and in scripts; SIGTERM is passed on by ``tick``, and the executor stops
+    where nothing is half written. The board program keeps the same rule.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, dry_run: bool) -> None:
+        self._dry_run = dry_run
         self.writing = False
         self._name = ""
 
@@ -38,7 +42,11 @@ class _Stop:
             raise error(Code.CANCELLED, f"by {self._name}; nothing was changed")
 
     def tick(self, report: Report) -> bool:
-        self.writing = report.phase is not Phase.PREFLIGHT
+        if not self.writing and not self._dry_run and report.phase is not Phase.PREFLIGHT:
+            self.writing = True
+            if threading.current_thread() is threading.main_thread():  # nobody else may, and no signal comes elsewhere
+                for number in _OF_A_TERMINAL:
+                    signal.signal(number, signal.SIG_IGN)
         return bool(self._name)
 
 
@@ -89,7 +97,8 @@ def command(
     """Execute PACKAGE (- is stdin) beneath a root.
 
     Everything that the package expects is checked before anything is written. Running the same package again after a
-    failure or a power cut ends in the new state. A signal during the update stops it where nothing is half written.
+    failure or a power cut ends in the new state. SIGINT (Ctrl-C) and SIGHUP stop only before the first write; SIGTERM
+    also later, where nothing is half written.
 
     \b
     Examples:
@@ -113,7 +122,7 @@ def execute(
     package: str, options: ApplyOptions, *, progress_mode: str, picture: str | None = None, rotation: str | None = None
 ) -> None:
     """Apply a package, show the progress and what was done; signals stop it where that is safe."""
-    stop = _Stop()
+    stop = _Stop(dry_run=options.dry_run)
     with (
         _progress.reporter(progress_mode) as shown,
         _display.beside(shown, picture, rotation) as progress,
