@@ -136,6 +136,13 @@ docs: build ## write the generated pages and pictures (docs/errors.md, docs/imag
 	$(PY) -m scripts.errordocs docs/errors.md
 	cd tests && PYTHONPATH=.. ../$(PY) -m display_shots ../docs/images
 
+.PHONY: man
+man: build ## manual pages of all programs in build/man, from their help
+	$(PYTHON) scripts/boardbuild.py amd64 >/dev/null
+	mkdir -p build/man
+	$(PY) -m scripts.manpages build/man
+	@echo "man build/man/otastream.1 (otapack.1 otaunpack.1 otaunpack.8 otadisplay.8)"
+
 # ---- numbers -----------------------------------------------------------------------------------------------------
 
 .PHONY: corpus

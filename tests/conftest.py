@@ -23,6 +23,7 @@ ALLOWED_SKIPS: Final = (
     r"runs as root, which may write anywhere",
     r"runs as root, which may read anything",
     r"no openssl command",
+    r"no groff command",
 )
 
 # A runner may have been started with signals ignored (nohup, a shell's background job); children would inherit that.

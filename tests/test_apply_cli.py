@@ -196,6 +196,14 @@ def test_verify(package: Path, capsys: pytest.CaptureFixture[str]) -> None:
 # ---- errors and exit codes ------------------------------------------------------------------------------------------
 
 
+def test_without_arguments_there_is_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run([]) == Code.USAGE
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("Usage: otastream ")
+    assert "\n  pack " in shown.err
+
+
 def test_help_lists_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["--help"]) == 0
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]

@@ -340,17 +340,23 @@ static void say_failure(const struct board *b, int status)
     }
 }
 
+/* As the Python program says it, but for bytes, which stay whole here. */
 static void say_success(const struct board *b)
 {
     const struct ota_report *r = &b->report;
+    unsigned long long total = r->records_total;
+    unsigned long long done = r->records_done;
     if (b->options.verify) {
-        fprintf(stderr, "the package is whole: %llu records\n", (unsigned long long)r->records_total);
+        fprintf(stderr, "the package is whole: %llu record%s\n", total, total == 1 ? "" : "s");
     } else if (b->options.dry_run) {
-        fprintf(stderr, "%llu records would be executed; nothing was changed\n", (unsigned long long)r->records_total);
+        fprintf(stderr, "%llu record%s would be executed; nothing was changed\n", total, total == 1 ? "" : "s");
     } else {
-        fprintf(stderr, "%llu records executed, %llu of them were right already; %llu bytes written\n",
-                (unsigned long long)r->records_done, (unsigned long long)r->skipped,
-                (unsigned long long)r->bytes_written);
+        fprintf(stderr, "%llu record%s executed", done, done == 1 ? "" : "s");
+        if (r->skipped > 0) {
+            fprintf(stderr, ", %llu of them %s right already", (unsigned long long)r->skipped,
+                    r->skipped == 1 ? "was" : "were");
+        }
+        fprintf(stderr, "; %llu bytes written\n", (unsigned long long)r->bytes_written);
     }
 }
 

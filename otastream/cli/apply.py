@@ -141,7 +141,8 @@ def execute(
     if options.dry_run:
         click.echo(f"{_output.count(report.records_total, 'record')} would be executed; nothing was changed", err=True)
     else:
-        skipped = f", {report.skipped} of them were right already" if report.skipped else ""
+        were = "was" if report.skipped == 1 else "were"
+        skipped = f", {report.skipped} of them {were} right already" if report.skipped else ""
         written = _output.size(report.bytes_written)
         click.echo(f"{_output.count(report.records_done, 'record')} executed{skipped}; {written} written", err=True)
 

@@ -85,6 +85,9 @@ def run(args: Sequence[str] | None = None, *, command: click.Command = program, 
         result = command.main(args, prog_name=name, standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as failure:
+        if type(failure).__name__ == "NoArgsIsHelpError":  # click 8.2 and later: its text is the whole help
+            click.echo(failure.format_message(), err=True)
+            return int(Code.USAGE)
         return _failed(_usage(failure, name), name)
     except OtaError as failure:
         return _failed(failure, name)
