@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
 
+from otastream.errors import Code, error
 from otastream.keys import Keys, default_folder, load_trusted
 from otastream.model import Preamble
 from otastream.native import ExecOptions, Executor, Report, Tick
@@ -24,11 +25,12 @@ class ApplyOptions:
 
     root: folder that stands for ``/`` of the board; tmp: writable folder for scripts and built images. dry_run: stop
     after preflight, nothing is written and no script is run. ignore_space: do not compare free space. volatile_tmp:
-    update in place even if ``tmp`` is in memory, where a power cut would cost the target. keys: trusted keys; with at
-    least one, only packages signed by one of them are accepted. None: those that the board itself keeps, beneath the
-    root in etc/otastream/keys. outer False: refuse a package that was compressed once more from outside (MAGIC). tick:
-    called while C is at work, True asks to stop where nothing is half written. progress: called with the counters after
-    each piece.
+    update in place even if ``tmp`` is in memory, where a power cut would cost the target. allow_downgrade: take a
+    package that is older than what the board has run; USAGE with trusted keys. keys: trusted keys; with at least one,
+    only packages signed by one of them are accepted. None: those that the board itself keeps, beneath the root in
+    etc/otastream/keys. outer False: refuse a package that was compressed once more from outside (MAGIC). tick: called
+    while C is at work, True asks to stop where nothing is half written. progress: called with the counters after each
+    piece.
     """
 
     root: str
@@ -36,6 +38,7 @@ class ApplyOptions:
     dry_run: bool = False
     ignore_space: bool = False
     volatile_tmp: bool = False
+    allow_downgrade: bool = False
     keys: Keys | None = None
     outer: bool = True
     tick: Tick | None = None
@@ -51,6 +54,8 @@ def apply_package(source: Source, options: ApplyOptions) -> Report:
     """
     memory = available_memory()
     keys = trusted_keys(options)
+    if options.allow_downgrade and keys:
+        raise error(Code.USAGE, "--allow-downgrade is for boards without keys")
     if seekable(source):
         check_package(source, keys=keys, memory=memory, outer=options.outer)
     with closing(read(source, outer=options.outer)) as stream:
@@ -69,6 +74,7 @@ def _executor(options: ApplyOptions, preamble: Preamble) -> Executor:
         dry_run=options.dry_run,
         ignore_space=options.ignore_space,
         volatile_tmp=options.volatile_tmp,
+        allow_downgrade=options.allow_downgrade,
         block_buffer=block_buffer(),
         workspace=preamble.workspace,
         coder=Coder(),

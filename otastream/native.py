@@ -412,6 +412,7 @@ class ExecOptions:
     check_only: bool = False
     ignore_space: bool = False
     volatile_tmp: bool = False
+    allow_downgrade: bool = False
     window: int = WINDOW
     block_buffer: int = 1 << 16
     header_max: int = 16384
@@ -558,6 +559,7 @@ class Executor:
                 "check_only": options.check_only,
                 "ignore_space": options.ignore_space,
                 "volatile_tmp": options.volatile_tmp,
+                "allow_downgrade": options.allow_downgrade,
                 "window": options.window,
                 "block_buffer": options.block_buffer,
                 "header_max": options.header_max,

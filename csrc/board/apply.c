@@ -238,6 +238,7 @@ static int pass(struct board *b, int check_only, int dry_run)
     b->exec_options.dry_run = dry_run;
     b->exec_options.ignore_space = b->options.ignore_space;
     b->exec_options.volatile_tmp = b->options.volatile_tmp;
+    b->exec_options.allow_downgrade = b->options.allow_downgrade;
     board_frames_init(&b->frames);
     do {
         r = board_input_next(&b->input, &data, &len, &b->why);
@@ -292,6 +293,9 @@ static int update(struct board *b)
     board_oom_shield();
     if ((r = board_watchdog_open(b->options.watchdog, &b->why)) != 0 || (r = load_keys(b)) != 0) {
         return r;
+    }
+    if (b->options.allow_downgrade && b->keys.count > 0) {
+        return board_fail(&b->why, OTA_E_USAGE, 0, "--allow-downgrade is for boards without keys");
     }
     if (keeps_status(b) && (r = board_status_write(b->options.status, BOARD_NOT_STARTED, NULL, 0, &b->why)) != 0) {
         return r;

@@ -92,6 +92,7 @@ struct board_options {
     int verify; /* only read the package */
     int ignore_space;
     int volatile_tmp;
+    int allow_downgrade;
     int quiet; /* say nothing at the end */
     enum board_progress progress;
     const char *status;   /* NULL: none */

@@ -14,10 +14,12 @@ enum {
     OPT_VERSION,
     OPT_VERIFY,
     OPT_IGNORE_SPACE,
-    OPT_VOLATILE
+    OPT_VOLATILE,
+    OPT_DOWNGRADE
 };
 
 static const struct option long_options[] = {
+    {"allow-downgrade", no_argument, NULL, OPT_DOWNGRADE},
     {"dry-run", no_argument, NULL, 'n'},
     {"help", no_argument, NULL, 'h'},
     {"ignore-space", no_argument, NULL, OPT_IGNORE_SPACE},
@@ -109,6 +111,9 @@ static int take(struct board_options *o, int option)
     case OPT_IGNORE_SPACE:
         o->ignore_space = 1;
         return 0;
+    case OPT_DOWNGRADE:
+        o->allow_downgrade = 1;
+        return 0;
     case OPT_VOLATILE:
         o->volatile_tmp = 1;
         return 0;
@@ -174,6 +179,7 @@ void board_help(void)
         "  -p, --picture FILE    show the update on the framebuffer, over this JPEG or PNG (needs otadisplay)\n"
         "  -s, --rotate N        turn its bars and text clockwise: 0 not, 1 by 90, 2 by 180, 3 by 270 degrees\n"
         "      --ignore-space    do not compare free space before writing\n"
+        "      --allow-downgrade  take a package that is older than what this board has run; only without keys\n"
         "      --volatile-scratch  update in place even if -t is in memory: a power cut then costs the target\n"
         "      --root DIR        folder that stands for / of the board [/]\n"
         "      --progress HOW    auto, bar, json, numeric or none; on stderr [auto: bar on a terminal]\n"

@@ -240,7 +240,7 @@ static int act(struct ota_exec *ex)
     switch (ex->rec.kind) {
     case OTA_KIND_MANIFEST:
         ex->stage = OTA_AT_EXPECTS;
-        return 0;
+        return ota_exec_check_accepted(ex);
     case OTA_KIND_EXPECT:
         return ex->options.check_only ? 0 : ota_exec_expect(ex);
     case OTA_KIND_SCRIPT:
@@ -432,6 +432,9 @@ int ota_exec_finish(struct ota_exec *ex, int why)
     else if (!ex->ended)
         (void)ota_exec_fail(ex, ERR(FORMAT), "the record stream ends before its end record");
     ota_exec_close(ex);
+    /* before the end script, which may start the board anew */
+    if (ex->report.status == 0 && !ex->options.dry_run && (st = ota_exec_keep_accepted(ex)) != 0)
+        st = ota_exec_fail(ex, st, "");
     if (ex->passed && ex->have_end_script && !ex->options.dry_run) {
         int phase = ex->report.phase;
         ex->report.phase = OTA_PHASE_END;

@@ -65,6 +65,7 @@ struct ota_exec {
     int finished; /* ota_exec_finish was called */
     int cancel;   /* tick asked to stop */
     int resumed;  /* preflight saw a target that is new already */
+    int guarded;  /* the board keeps the highest version that it has run */
     uint64_t needs;
 
     struct ota_record rec;
@@ -106,7 +107,9 @@ void ota_exec_close(struct ota_exec *ex); /* closes all slots, drops staged cont
 
 /* exec_expect.c */
 int ota_exec_expect(struct ota_exec *ex);
-int ota_exec_space(struct ota_exec *ex); /* compares what was summed up with what is free */
+int ota_exec_space(struct ota_exec *ex);          /* compares what was summed up with what is free */
+int ota_exec_check_accepted(struct ota_exec *ex); /* the package is not older than what the board has run */
+int ota_exec_keep_accepted(struct ota_exec *ex);  /* after success: its version is what the board has run */
 int ota_version_order(const char *a, size_t a_len, const char *b, size_t b_len); /* <0, 0, >0 */
 
 /* exec_payload.c */

@@ -110,6 +110,62 @@ static int expect_version(struct ota_exec *ex)
     return ERR(MIN_VERSION);
 }
 
+/* ---- rollback -----------------------------------------------------------------------------------------------------
+ */
+
+/* 1: the board keeps a version, which is in ex->small (len bytes); 0: it does not. */
+static int read_accepted(struct ota_exec *ex, size_t *len)
+{
+    int st = ex->port.identity(ex->port.ctx, OTA_ID_ACCEPTED, (char *)ex->small, sizeof ex->small, len);
+    return st == 0 ? 1 : st == ERR(MISSING) ? 0 : st;
+}
+
+int ota_exec_check_accepted(struct ota_exec *ex)
+{
+    const struct ota_text *version = &ex->rec.version;
+    size_t len = 0;
+    int st;
+    if (ex->options.allow_downgrade || ex->options.check_only || (st = read_accepted(ex, &len)) == 0)
+        return 0;
+    if (st < 0)
+        return st;
+    ex->guarded = 1;
+    if (len == 0 ||
+        (version->len > 0 && ota_version_order(version->p, version->len, (const char *)ex->small, len) >= 0))
+        return 0;
+    ota_put_text(ex->report.detail, sizeof ex->report.detail, version->len > 0 ? "version " : "no version");
+    ota_put_bytes(ex->report.detail, sizeof ex->report.detail, version->p, version->len < 40 ? version->len : 40);
+    ota_put_text(ex->report.detail, sizeof ex->report.detail, ", and this board has run ");
+    ota_put_bytes(ex->report.detail, sizeof ex->report.detail, (const char *)ex->small, len < 40 ? len : 40);
+    return ERR(ROLLBACK);
+}
+
+int ota_exec_keep_accepted(struct ota_exec *ex)
+{
+    struct ota_text version = {ex->report.version, ota_text_len(ex->report.version, sizeof ex->report.version)};
+    struct ota_path p = ota_exec_path((struct ota_text){OTA_ACCEPTED_ROOT, sizeof OTA_ACCEPTED_ROOT - 1},
+                                      (struct ota_text){OTA_ACCEPTED_NAME, sizeof OTA_ACCEPTED_NAME - 1});
+    struct ota_meta meta = {0};
+    size_t len = 0;
+    int st;
+    if (!ex->guarded || version.len == 0)
+        return 0;
+    if ((st = read_accepted(ex, &len)) < 0)
+        return st;
+    if (len > 0 && ota_version_order(version.p, version.len, (const char *)ex->small, len) <= 0)
+        return 0;
+    ota_exec_target(ex, (struct ota_text){p.root, p.root_len}, (struct ota_text){p.path, p.path_len});
+    meta.set = OTA_META_MODE;
+    meta.mode = 0644;
+    if ((st = ex->port.stage_begin(ex->port.ctx, &p, version.len + 1)) == 0 &&
+        (st = ex->port.stage_write(ex->port.ctx, (const uint8_t *)version.p, version.len)) == 0 &&
+        (st = ex->port.stage_write(ex->port.ctx, (const uint8_t *)"\n", 1)) == 0)
+        st = ex->port.stage_commit(ex->port.ctx, &p, &meta);
+    if (st != 0)
+        ex->port.stage_abort(ex->port.ctx);
+    return st;
+}
+
 /* ---- space ------------------------------------------------------------------------------------------------------- */
 
 static int64_t round_up(uint64_t size, uint32_t unit)

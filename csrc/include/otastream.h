@@ -207,6 +207,7 @@ struct ota_exec_options {
     int dry_run;           /* stop after preflight; nothing is written, no script is run */
     int check_only;        /* read all records, their order and their form; look at no target. Implies dry_run */
     int ignore_space;      /* do not compare free space in preflight */
+    int allow_downgrade;   /* do not compare with the highest version that was run, and do not raise it */
     int volatile_tmp;      /* update in place even if a power cut would lose the temporary folder */
     uint32_t window;       /* bytes of old read at once, 512 .. 1 MiB */
     uint32_t block_buffer; /* bytes of the block buffer; at least the largest erase block, a multiple of 512 */
@@ -293,6 +294,9 @@ struct ota_flash {
 };
 
 #define OTA_ANY_SIZE UINT64_MAX
+/* Where a board keeps OTA_ID_ACCEPTED; the executor replaces it through the callbacks for files. */
+#define OTA_ACCEPTED_ROOT "/etc/otastream"
+#define OTA_ACCEPTED_NAME "accepted"
 
 enum ota_script_when { OTA_SCRIPT_INLINE = 0, OTA_SCRIPT_BEGIN = 1, OTA_SCRIPT_END = 2 };
 
@@ -300,7 +304,8 @@ enum ota_script_when { OTA_SCRIPT_INLINE = 0, OTA_SCRIPT_BEGIN = 1, OTA_SCRIPT_E
  * volumes too; nothing is written through it. */
 enum ota_node_use { OTA_NODE_READ = 0, OTA_NODE_WRITE = 1, OTA_NODE_CHECK = 2 };
 
-enum ota_identity { OTA_ID_BOARD = 0, OTA_ID_VERSION = 1 };
+/* ACCEPTED: the highest version that this board has run; present and of no length: none yet. */
+enum ota_identity { OTA_ID_BOARD = 0, OTA_ID_VERSION = 1, OTA_ID_ACCEPTED = 2 };
 
 /* Three things can be open at once: the old content of a delta, the target, and a built image that is copied. */
 enum ota_slot { OTA_SLOT_SOURCE = 0, OTA_SLOT_TARGET = 1, OTA_SLOT_COPY = 2, OTA_SLOTS = 3 };

@@ -8,6 +8,7 @@
 
 #define BOARD_FILE "/etc/otastream/board"
 #define VERSION_FILE "/etc/otastream/version"
+#define ACCEPTED_FILE OTA_ACCEPTED_ROOT "/" OTA_ACCEPTED_NAME
 #define TREE_FILE "/proc/device-tree/compatible"
 
 /* Read all of a small file into the scratch buffer; one that does not fit is no identity file. */
@@ -127,6 +128,13 @@ int ota_identity_read(void *ctx, enum ota_identity what, char *buf, size_t cap, 
     if (what == OTA_ID_VERSION) {
         status = read_inside(p, VERSION_FILE, &n);
         return status == 0 ? take_lines(p, n, 1, buf, cap, len) : status;
+    }
+    if (what == OTA_ID_ACCEPTED) {
+        status = read_inside(p, ACCEPTED_FILE, &n);
+        if (status == 0 && (status = take_lines(p, n, 1, buf, cap, len)) == -OTA_E_MISSING) {
+            status = 0; /* it is there, and says nothing yet */
+        }
+        return status;
     }
     status = read_inside(p, BOARD_FILE, &n);
     if (status == -OTA_E_MISSING) {

@@ -26,6 +26,7 @@ _HINTS_OF: Final = {
     Code.SCRIPT: "look at what the script printed, then run the same package again or ask whoever made it",
     Code.BEGIN_SCRIPT: "look at what the script printed, then run the same package again or ask whoever made it",
     Code.END_SCRIPT: "the update itself is complete; look at what the script printed",
+    Code.ROLLBACK: "take a newer package; where the board has no keys, --allow-downgrade insists",
     Code.MIN_VERSION: "install that version first",
     Code.RESULT: "run the same package again; if it stays so, the package was made wrong",
     Code.SPACE: "make room, then run the same package again",

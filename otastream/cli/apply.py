@@ -81,6 +81,9 @@ def _signals(stop: _Stop) -> Iterator[None]:
     "-n", "--dry-run", is_flag=True, help="Check everything that can be checked, write nothing, run no script."
 )
 @click.option("--ignore-space", is_flag=True, help="Do not compare free space before writing.")
+@click.option(
+    "--allow-downgrade", is_flag=True, help="Take a package older than what the board has run; only without keys."
+)
 @click.option("--volatile-scratch", is_flag=True, help="Update in place even if -t is in memory.")
 @_progress.option
 def command(
@@ -91,6 +94,7 @@ def command(
     keys: str | None,
     dry_run: bool,
     ignore_space: bool,
+    allow_downgrade: bool,
     volatile_scratch: bool,
     progress_mode: str,
 ) -> None:
@@ -113,6 +117,7 @@ def command(
         dry_run=dry_run,
         ignore_space=ignore_space,
         volatile_tmp=volatile_scratch,
+        allow_downgrade=allow_downgrade,
         keys=None if keys is None else load_trusted(keys, required=True),
     )
     execute(package, options, progress_mode=progress_mode)

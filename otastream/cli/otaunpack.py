@@ -38,6 +38,9 @@ _BOARD_ONLY = {"status": "--status", "watchdog": "--watchdog", "self_test": "--s
 @click.option("-n", "--dry-run", is_flag=True, help="Check everything that can be checked, write nothing.")
 @click.option("--verify", is_flag=True, help="Read the whole package and check it; look at no target.")
 @click.option("--ignore-space", is_flag=True, help="Do not compare free space before writing.")
+@click.option(
+    "--allow-downgrade", is_flag=True, help="Take a package older than what the board has run; only without keys."
+)
 @click.option("--volatile-scratch", is_flag=True, help="Update in place even if -t is in memory.")
 @click.option("--root", default="/", show_default=True, metavar="DIR", help="Folder that stands for / of the board.")
 @_progress.option
@@ -59,7 +62,7 @@ _BOARD_ONLY = {"status": "--status", "watchdog": "--watchdog", "self_test": "--s
 @click.option("--self-test", is_flag=True, hidden=True)
 def command(
     *, package: str | None, raw: str | None, tmp: str | None, keys: str | None, root: str, progress_mode: str,
-    dry_run: bool, verify: bool, ignore_space: bool, volatile_scratch: bool, picture: str | None,
+    dry_run: bool, verify: bool, ignore_space: bool, allow_downgrade: bool, volatile_scratch: bool, picture: str | None,
     rotation: str | None, **others: Any,
 ) -> None:  # fmt: skip
     """Apply a package. After a cut or a failure run the same package again.
@@ -88,6 +91,7 @@ def command(
         dry_run=dry_run,
         ignore_space=ignore_space,
         volatile_tmp=volatile_scratch,
+        allow_downgrade=allow_downgrade,
         keys=None if keys is None else load_trusted(keys, required=True),
         outer=raw is None,
     )

@@ -60,7 +60,7 @@ struct board_model {
     int tmp_in_memory;    /* and a power cut loses what is in it */
     int late_scratch;     /* a mistake: an image is durable only when the next one is begun */
     int other_fs;         /* rename always meets another file system */
-    char identity[2][64]; /* board, version; "" : missing */
+    char identity[3][64]; /* board, version, accepted; "" : missing */
 
     int dead;        /* the power is gone */
     uint64_t ops;    /* changes tried */

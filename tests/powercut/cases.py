@@ -209,10 +209,12 @@ def scripts(case: Case) -> None:
     """A script of each kind around a folder; the scripts write to a log."""
     case.both("one", b"old one", b"new one")
     case.both("two", b"old two", None)
+    case.put(case.old, "root/etc/otastream/accepted", b"1.9")
+    case.put(case.new, "root/etc/otastream/accepted", b"2.0\n")
     texts = {name: case.file(f"{name}.sh", (_SCRIPT % name).encode()) for name in ("begin", "inline", "end")}
     (case.folder / "log").write_text("begin 0\ninline 0\nend 0\n")
     made = Scripts(begin=texts["begin"], inline=(texts["inline"],), end=texts["end"])
-    case.pack(Release(folder=(case.config(),), scripts=made))
+    case.pack(Release(version="2.0", folder=(case.config(),), scripts=made))
 
 
 # ---- images ------------------------------------------------------------------------------------------------------
