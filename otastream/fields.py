@@ -17,7 +17,7 @@ from otastream.model import CodingId, EngineId, Record, Source, State, View
 # ---- names of kinds and fields ------------------------------------------------------------------------------------
 
 KINDS: Final = ("end", "manifest", "expect", "script", "block", "ubi", "file", "delete", "dir", "link", "move")
-ENGINES: Final = {EngineId.FULL: "full", EngineId.BSDIFF: "bsdiff"}
+ENGINES: Final = {EngineId.FULL: "full", EngineId.BSDIFF: "bsdiff", EngineId.XREF: "xref"}
 NEEDS_MAX: Final = 256
 XATTRS_MAX: Final = 1024
 VIEWS: Final = {View.PARTS: "view-parts"}

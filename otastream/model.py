@@ -36,6 +36,7 @@ class Codec(enum.IntEnum):
 class EngineId(enum.IntEnum):
     FULL = 0
     BSDIFF = 1
+    XREF = 2
 
 
 class View(enum.IntEnum):

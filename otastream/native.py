@@ -149,14 +149,24 @@ def ota_py_read_at(handle: Any, offset: int, buf: Any, length: int) -> int:
 class Decoder:
     """Payload of one record in, new content out, in any split.
 
-    ``size`` is the size of the new content. A payload that is damaged, or does not fit the source, raises DELTA; after
+    ``size`` is the size of the new content, ``workspace`` the bytes of memory for an engine whose need depends on the
+    payload (RAM: too little). A payload that is damaged, or does not fit the source, raises DELTA; after
     a failure every further call raises it again.
     """
 
-    def __init__(self, engine: EngineId, size: int, *, source: Source | None = None, window: int = WINDOW) -> None:
+    def __init__(
+        self,
+        engine: EngineId,
+        size: int,
+        *,
+        source: Source | None = None,
+        window: int = WINDOW,
+        workspace: int = 0,
+    ) -> None:
         need = int(lib.ota_engine_size(int(engine), window))
         if need == 0:
             raise error(Code.USAGE, f"engine {int(engine)} with a window of {window} bytes")
+        need = max(need, workspace)
         self._context = None if source is None else _ReadContext(source)
         self._handle = ffi.NULL if self._context is None else ffi.new_handle(self._context)
         self._workspace = ffi.new("uint64_t[]", (need + 7) // 8)
@@ -291,6 +301,71 @@ def sketch(data: Buffer) -> list[int]:
     out = ffi.new("uint32_t[]", SKETCH)
     view = ffi.from_buffer("uint8_t[]", data)
     return list(out[0 : lib.ota_sketch(view, len(view), out, SKETCH)])
+
+
+@dataclass(frozen=True, slots=True)
+class XrefOptions:
+    """The decoder's memory: 2^model_log bytes of model, entries of its offset map and of its list of regions."""
+
+    model_log: int
+    spans_max: int
+    regions_max: int
+
+
+PARTS: Final = ("tables", "spans", "triples", "runs", "flags", "wrong", "literals")
+"""What a payload of engine xref consists of."""
+
+
+@dataclass(frozen=True, slots=True)
+class XrefStats:
+    """What an xref delta consists of: counts, then bytes. parts: by the names of ``PARTS``."""
+
+    triples: int
+    spans: int
+    regions: int
+    literals: int
+    written: int
+    workspace: int
+    parts: tuple[int, ...]
+
+
+def xref_workspace(options: XrefOptions) -> int:
+    """Bytes that decoding needs with these numbers at most; USAGE when they are out of range."""
+    need = int(lib.ota_xref_workspace(options.model_log, options.spans_max, options.regions_max))
+    if need == 0:
+        raise error(Code.USAGE, f"{options}")
+    return need
+
+
+def xref_suits(data: Buffer) -> bool:
+    """Whether data is a program: an ELF file, or an image that holds instructions."""
+    view = ffi.from_buffer("uint8_t[]", data)
+    return bool(lib.ota_xref_suits(view, len(view)))
+
+
+def diff_xref(old: Buffer, new: Buffer, fd: int, options: XrefOptions) -> XrefStats:
+    """Write the payload of engine xref that makes ``new`` from ``old`` to ``fd``, from its position on.
+
+    Same bytes for the same input, in whatever thread. Raises RAM, OUTPUT, LIMIT (4 GiB and more), USAGE (options out of
+    range), and CONFIG when libdivsufsort is missing.
+    """
+    sorter = _sorter()
+    stats = ffi.new("struct ota_xref_stats *")
+    chosen = ffi.new("struct ota_xref_options *", (options.model_log, options.spans_max, options.regions_max))
+    old_view, new_view = ffi.from_buffer("uint8_t[]", old), ffi.from_buffer("uint8_t[]", new)
+    status = int(lib.ota_diff_xref(sorter, chosen, old_view, len(old_view), new_view, len(new_view), fd, stats))
+    if status < 0:
+        reason = os.strerror(stats.os_error) if stats.os_error else ""
+        raise error(_code(status), reason or "while making a delta")
+    return XrefStats(
+        stats.triples,
+        stats.spans,
+        stats.regions,
+        stats.literals,
+        stats.written,
+        stats.workspace,
+        tuple(int(part) for part in stats.parts),
+    )
 
 
 # ---- coders of views -------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from otastream import container
+from otastream.engines import xref
 from otastream.errors import Code, error
 from otastream.keys import Signer, check_signers
 from otastream.model import WORKSPACE_MAX, WORKSPACE_UNIT, Codec, CodingId, EngineId, Preamble
@@ -31,6 +32,14 @@ BOARD_ENCODERS: Final = frozenset({CodingId.DEFLATE})
 VIEW_MEMORY: Final = 8 << 20
 """Most bytes that a view may take on a board when there is no memory budget."""
 
+XREF_RAM: Final = 752 << 10
+"""What applying may take when engine xref is used and neither a budget nor a codec was asked for: the board program
+then stays within 1 MiB.
+"""
+
+XREF_LOGS: Final = range(16, 21)
+"""Sizes of its model that a budget is spent on; without one, the default at most."""
+
 Progress = Callable[[str, int, int, bytes], None]
 """phase, done, total (0: not known), the target at work."""
 
@@ -38,6 +47,7 @@ ENGINES: Final[dict[str, tuple[EngineId, ...]]] = {
     "auto": (EngineId.BSDIFF,),
     "full": (),
     "bsdiff": (EngineId.BSDIFF,),
+    "xref": (EngineId.BSDIFF, EngineId.XREF),
 }
 """Names of ``--engine`` and the delta engines that they allow; a file that is smaller in full is always sent so."""
 
@@ -126,7 +136,12 @@ def fit(options: PackOptions, *, source: bool, workspace: int = 0) -> Fit:
     options say. A codec that was asked for is never exchanged for another one. USAGE: nothing fits; the hint says what
     would.
     """
-    codecs = (Codec.ZSTD, Codec.GZIP, Codec.NONE) if options.codec is None else (options.codec,)
+    codecs = _codecs(options)
+    if workspace and engine_memory(options):
+        for codec in codecs:
+            found = _fit_codec(codec, _budgeted(options), source=source, workspace=workspace)
+            if found is not None:
+                return found
     for codec in codecs:
         found = _fit_codec(codec, options, source=source, workspace=workspace)
         if found is not None:
@@ -141,16 +156,53 @@ def fit(options: PackOptions, *, source: bool, workspace: int = 0) -> Fit:
     raise error(Code.USAGE, f"applying needs {least.ram} bytes at least, the budget is {options.ram}", hint=hint)
 
 
+def engine_memory(options: PackOptions) -> int:
+    """Bytes that decoding may take for its engine: those of the largest xref model that keeps applying within the
+    budget; 0 when xref is not to be used or there is no room for it.
+    """
+    if EngineId.XREF not in ENGINES[options.engine]:
+        return 0
+    options = _budgeted(options)
+    top = xref.DEFAULT_LOG if options.ram in (None, XREF_RAM) else XREF_LOGS[-1]
+    for log in range(top, XREF_LOGS[0] - 1, -1):
+        need = -(-xref.workspace(log) // WORKSPACE_UNIT) * WORKSPACE_UNIT
+        if _room_beside(need, options):
+            return need
+    return 0
+
+
+def _room_beside(need: int, options: PackOptions) -> bool:
+    """Whether a codec of full use fits beside an engine's memory: a large model is not worth doing without."""
+    if options.codec is not None or options.ram is None:
+        return any(_fit_codec(codec, options, source=True, workspace=need) for codec in _codecs(options))
+    window_log = WINDOW_LOGS[Codec.GZIP] if options.window_log is None else options.window_log
+    frame_log = min(options.frame_log, 12)
+    return _made(Codec.GZIP, window_log, frame_log, options, source=True, workspace=need).ram <= options.ram
+
+
+def _codecs(options: PackOptions) -> tuple[Codec, ...]:
+    return (Codec.ZSTD, Codec.GZIP, Codec.NONE) if options.codec is None else (options.codec,)
+
+
+def _budgeted(options: PackOptions) -> PackOptions:
+    asked = options.ram is not None or options.codec is not None or options.window_log is not None
+    return options if asked else replace(options, ram=XREF_RAM)
+
+
+def adopt(preamble: Preamble, options: PackOptions) -> PackOptions:
+    """Options for a package that is written anew: its own codec, window and frames unless the options say otherwise."""
+    if options.codec is None and options.window_log is None:
+        options = replace(options, codec=preamble.codec, window_log=preamble.window_log)
+    return replace(options, frame_log=min(options.frame_log, preamble.frame_log))
+
+
 def refit(preamble: Preamble, options: PackOptions, *, source: bool, workspace: int = 0) -> Fit:
-    """The same for a package that is written anew: its own codec, window and frames unless the options say otherwise.
+    """The same for a package that is written anew, with what ``adopt`` makes of the options.
 
     What it was said to need is never lowered, since larger erase blocks than the usual ones may be part of it, and its
     records keep their engines.
     """
-    if options.codec is None and options.window_log is None:
-        options = replace(options, codec=preamble.codec, window_log=preamble.window_log)
-    options = replace(options, frame_log=min(options.frame_log, preamble.frame_log))
-    made = fit(options, source=source, workspace=max(workspace, preamble.workspace))
+    made = fit(adopt(preamble, options), source=source, workspace=max(workspace, preamble.workspace))
     if options.ram is None and made.ram < preamble.ram:
         made = replace(made, ram=preamble.ram)
     return made

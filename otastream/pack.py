@@ -15,7 +15,7 @@ from otastream.config import Folder, Release
 from otastream.container import encode, encode_preamble
 from otastream.errors import Code, OtaError, error
 from otastream.model import Codec, EngineId, Event
-from otastream.options import ENGINES, Fit, PackOptions, fit, refit
+from otastream.options import ENGINES, Fit, PackOptions, adopt, engine_memory, fit, refit
 from otastream.planning import Work, planned
 from otastream.stages.compress import compress
 from otastream.stages.decompress import decompress
@@ -91,6 +91,7 @@ def append_release(
         if preamble.signatures and not drop_signatures:
             raise _would_break_signatures(package)
         old = records(decompress(chain([preamble], frames)))
+        options = adopt(preamble, options)
         with planned(release, options) as work, closing(_diffed(work, options)) as ready:
             summary = Summary(work.steps.counts, work.steps.records)
             made = refit(preamble, options, source=work.steps.sources, workspace=work.steps.workspace)
@@ -114,8 +115,9 @@ def _diffed(work: Work, options: PackOptions) -> Generator[Ready, None, None]:
     """Every record but the end script in the order of execution, its engine decided."""
     yield from diff(work.begin, engines=())
     yield from work.images
-    engines = ENGINES[options.engine]
-    with closing(diff(work.steps.actions(), engines=engines, jobs=options.jobs, cache=work.cache)) as coded:
+    engines, memory = ENGINES[options.engine], engine_memory(options)
+    actions = work.steps.actions()
+    with closing(diff(actions, engines=engines, memory=memory, jobs=options.jobs, cache=work.cache)) as coded:
         yield from coded
 
 

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from otastream import gather
+from otastream import fields, gather
 from otastream.cache import DeltaCache
 from otastream.config import Folder, Release, check_release
 from otastream.fields import CODINGS
 from otastream.model import WORKSPACE_UNIT, Block, Manifest, Ubi, When
-from otastream.options import ENGINES, PackOptions, check_options, workspace_max
+from otastream.options import ENGINES, PackOptions, check_options, engine_memory, workspace_max
 from otastream.spool import Steps, Trees
 from otastream.stages.diff import Views, diff
 from otastream.stages.hash import hash_entries, sketch_file
@@ -57,6 +57,9 @@ def planned(release: Release, options: PackOptions) -> Iterator[Work]:
             _plan_folder(folder, steps, options)
         steps.add(_limited(gather.edits(release), options))
         steps.add(gather.inline_scripts(release))
+        if steps.sources:  # which engine codes such a record is decided later
+            steps.workspace = max(steps.workspace, engine_memory(options))
+            steps.needs.update(fields.ENGINES[engine] for engine in ENGINES[options.engine])
         manifest = Manifest(
             steps.records, steps.bytes, tuple(sorted(steps.needs)), release.name, release.version, options.created
         )
@@ -88,9 +91,9 @@ def _images(
     """Images are decided before the rest: what must hold on the board depends on whether a delta is sent."""
     images = []
     views = Views(options.encoders, workspace_max(options)) if options.encoders else None
-    engines = ENGINES[options.engine]
+    engines, memory = ENGINES[options.engine], engine_memory(options)
     wanted = _limited(gather.images(release, unit=options.unit), options)
-    for item in diff(wanted, engines=engines, views=views, cache=cache, scratch=options.scratch):
+    for item in diff(wanted, engines=engines, memory=memory, views=views, cache=cache, scratch=options.scratch):
         images.append(item)
         if item.payload is not None:
             stack.callback(item.payload.close)

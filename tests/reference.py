@@ -16,8 +16,10 @@ from pathlib import Path
 import xxhash
 
 from otastream import model
+from otastream.engines import ENGINES
 from otastream.errors import Code, error
 from otastream.model import Chunk, EngineId, Head, Record, Source
+from otastream.native import BytesSource
 from otastream.stages.decompress import decompress
 from otastream.stages.read import read
 from otastream.stages.records import records
@@ -43,6 +45,16 @@ def load(package: str | Path) -> list[Item]:
         elif isinstance(event, Chunk):
             items[-1] = Item(items[-1].record, items[-1].payload + bytes(event.data))
     return items
+
+
+def _delta(engine: EngineId, old: bytes, payload: bytes, size: int) -> bytes:
+    """xref has no second decoder; tests/golden/xref.json holds the one that there is."""
+    if engine is EngineId.BSDIFF:
+        return bspatch(old, payload, size)
+    decoder = ENGINES[engine].decoder(size, source=BytesSource(old))
+    made = b"".join(bytes(view) for view in decoder.feed(payload))
+    decoder.finish()
+    return made
 
 
 def bspatch(old: bytes, payload: bytes, size: int) -> bytes:
@@ -218,14 +230,14 @@ class Board:
             return
         assert record.engine is not None, "the content should be there"
         data = payload
-        if record.engine is EngineId.BSDIFF:
+        if record.engine in (EngineId.BSDIFF, EngineId.XREF):
             assert record.source is not None
             source = record.source
             path = record.path if source.path is None else source.path
             old = self._read(source.root if source.path is not None else record.root, path)
             assert old is not None
             assert len(old) == source.size
-            data = bspatch(old, payload, record.size)
+            data = _delta(record.engine, old, payload, record.size)
         assert (len(data), xxhash.xxh64_intdigest(data)) == (record.size, record.digest)
         if record.parents:
             os.makedirs(os.path.dirname(full), exist_ok=True)
@@ -290,10 +302,10 @@ class Board:
             before = node.read_bytes()
             if xxhash.xxh64_intdigest(before[: record.size]) == record.digest:
                 continue
-            if record.engine is EngineId.BSDIFF and data is payload:
+            if record.engine in (EngineId.BSDIFF, EngineId.XREF) and data is payload:
                 assert record.source is not None
                 old = self._node(record.source.node or record.targets[0]).read_bytes()[: record.source.size]
-                data = bspatch(old, payload, record.size)
+                data = _delta(record.engine, old, payload, record.size)
             assert xxhash.xxh64_intdigest(data) == record.digest
             node.write_bytes(data + before[record.size :])
 

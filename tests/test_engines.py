@@ -83,27 +83,30 @@ def test_what_is_the_same_costs_next_to_nothing() -> None:
     assert len(encode(EngineId.BSDIFF, old, old[:50_000] + old[50_100:])) < 40
 
 
+@pytest.mark.parametrize("engine", [EngineId.BSDIFF, EngineId.XREF])
 @given(junk=st.binary(min_size=1, max_size=60), size=st.integers(0, 200))
-def test_junk_never_does_worse_than_an_error(junk: bytes, size: int) -> None:
+@example(junk=b"\x10\0\1\0\0", size=200)
+def test_junk_never_does_worse_than_an_error(engine: EngineId, junk: bytes, size: int) -> None:
     made = b""
     code = None
     try:
-        made = decode(EngineId.BSDIFF, bytes(100), junk, size, 7)
+        made = decode(engine, bytes(100), junk, size, 7)
     except OtaError as exc:
         code = exc.code
     assert code is Code.DELTA or (code is None and len(made) == size)
 
 
-def test_bsdiff_needs_a_source() -> None:
+@pytest.mark.parametrize("engine", [EngineId.BSDIFF, EngineId.XREF])
+def test_deltas_need_a_source(engine: EngineId) -> None:
     with pytest.raises(OtaError) as caught:
-        ENGINES[EngineId.BSDIFF].decoder(1)
+        ENGINES[engine].decoder(1)
     assert caught.value.code is Code.USAGE
 
 
 def test_table_is_complete() -> None:
     assert set(ENGINES) == set(EngineId)
     assert all(ENGINES[key].id == key for key in ENGINES)
-    assert [engine.needs_source for engine in ENGINES.values()] == [False, True]
+    assert [engine.needs_source for engine in ENGINES.values()] == [False, True, True]
 
 
 # ---- payloads --------------------------------------------------------------------------------------------------

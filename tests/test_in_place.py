@@ -62,7 +62,7 @@ def _numbers(payload: bytes) -> Iterator[int]:
 
 
 def _replay(old: bytes, size: int, payload: bytes, unit: int) -> tuple[bytes, int]:
-    """Apply a payload as docs/SPEC.md section 6.3 says; new, and the most that the scratch held."""
+    """Apply a payload as docs/SPEC.md section 6.4 says; new, and the most that the scratch held."""
     medium, at, following, peak = _Medium(old, size), 0, 0, 0
 
     def number() -> int:

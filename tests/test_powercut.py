@@ -61,14 +61,14 @@ def test_flash(machines: Path, folder: Path, name: str) -> None:
 
 
 def test_every_kind_of_record_is_cut(folder: Path) -> None:
-    """The cases have all kinds but ubi, which only a kernel has, and both engines."""
+    """The cases have all kinds but ubi, which only a kernel has, and all engines."""
     kinds = set()
     for name in CASES:
         for item in load(folder / name / "package.ota"):
             kinds.add(type(item.record).__name__)
             if getattr(item.record, "engine", None) is not None:
                 kinds.add(item.record.engine.name)  # type: ignore[union-attr]
-    assert kinds >= {"Script", "Block", "File", "Delete", "Dir", "Link", "Move", "FULL", "BSDIFF"}
+    assert kinds >= {"Script", "Block", "File", "Delete", "Dir", "Link", "Move", "FULL", "BSDIFF", "XREF"}
 
 
 def test_files_that_are_alike_are_sources(folder: Path) -> None:

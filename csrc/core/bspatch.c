@@ -12,34 +12,6 @@
 
 #include "engine.h"
 
-/* ---- old content ------------------------------------------------------------------------------------------------ */
-
-/* How many bytes from pos on are in the window, at most want; *p is set to them. */
-static size_t window_peek(const struct ota_window *w, uint64_t pos, uint64_t want, const uint8_t **p)
-{
-    if (pos < w->start || pos - w->start >= w->len)
-        return 0;
-
-    size_t skip = (size_t)(pos - w->start);
-
-    *p = w->buf + skip;
-    return ota_clip_size(w->len - skip, want);
-}
-
-static int window_fill(struct ota_window *w, uint64_t pos)
-{
-    size_t n = ota_clip_size(w->cap, w->source.size - pos);
-    int status;
-
-    w->len = 0; /* a failed read leaves nothing that could be used */
-    status = w->source.read_at(w->source.ctx, pos, w->buf, n);
-    if (status < 0)
-        return status;
-    w->start = pos;
-    w->len = n;
-    return 0;
-}
-
 /* ---- moving bytes ----------------------------------------------------------------------------------------------- */
 
 /* zeros_left bytes of old as they are. A stretch that is longer than the window goes to the output directly. */
@@ -56,7 +28,7 @@ static int copy_old(struct ota_engine *e, struct ota_out *out)
 
         if (room == 0)
             return OTA_WANT_OUTPUT;
-        n = window_peek(&s->window, s->old_pos, room, &old);
+        n = ota_window_peek(&s->window, s->old_pos, room, &old);
         if (n > 0) {
             memcpy(dst, old, n);
         } else if (room >= s->window.cap) {
@@ -65,7 +37,7 @@ static int copy_old(struct ota_engine *e, struct ota_out *out)
                 return status;
             n = room;
         } else {
-            status = window_fill(&s->window, s->old_pos);
+            status = ota_window_fill(&s->window, s->old_pos);
             if (status < 0)
                 return status;
             continue;
@@ -89,9 +61,9 @@ static int add_old(struct ota_engine *e, struct ota_in *in, struct ota_out *out)
 
         if (n == 0)
             return in->pos == in->size ? OTA_WANT_INPUT : OTA_WANT_OUTPUT;
-        n = window_peek(&s->window, s->old_pos, n, &old);
+        n = ota_window_peek(&s->window, s->old_pos, n, &old);
         if (n == 0) {
-            int status = window_fill(&s->window, s->old_pos);
+            int status = ota_window_fill(&s->window, s->old_pos);
 
             if (status < 0)
                 return status;

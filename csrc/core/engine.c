@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "engine.h"
+#include "xref.h"
 
 size_t ota_engine_size(int id, size_t window)
 {
@@ -12,6 +13,8 @@ size_t ota_engine_size(int id, size_t window)
         return sizeof(struct ota_engine);
     case OTA_ENGINE_BSDIFF:
         return sizeof(struct ota_engine) + window;
+    case OTA_ENGINE_XREF:
+        return sizeof(struct ota_engine) + ota_xref_size(window);
     default:
         return 0;
     }
@@ -23,8 +26,10 @@ int ota_engine_init(void *workspace, size_t workspace_len, int id, size_t window
     struct ota_engine *e = workspace;
     size_t need = ota_engine_size(id, window);
 
-    if (workspace == NULL || need == 0 || workspace_len < need || (uintptr_t)workspace % sizeof(uint64_t) != 0)
+    if (workspace == NULL || need == 0 || (uintptr_t)workspace % sizeof(uint64_t) != 0)
         return -OTA_E_USAGE;
+    if (workspace_len < need)
+        return id == OTA_ENGINE_XREF ? -OTA_E_RAM : -OTA_E_USAGE;
     if (id != OTA_ENGINE_FULL && (source == NULL || source->read_at == NULL))
         return -OTA_E_USAGE;
     if (new_size > OTA_CONTENT_MAX || (source != NULL && source->size > OTA_CONTENT_MAX))
@@ -38,7 +43,21 @@ int ota_engine_init(void *workspace, size_t workspace_len, int id, size_t window
         e->bs.window.buf = (uint8_t *)workspace + sizeof *e;
         e->bs.window.cap = window;
     }
+    if (id == OTA_ENGINE_XREF)
+        return ota_xref_init((struct ota_xref *)(void *)(e + 1), workspace_len - sizeof *e, window, source, new_size);
     return OTA_DONE;
+}
+
+static int step(struct ota_engine *e, struct ota_in *in, struct ota_out *out)
+{
+    switch (e->id) {
+    case OTA_ENGINE_FULL:
+        return ota_full_step(e, in, out);
+    case OTA_ENGINE_BSDIFF:
+        return ota_bspatch_step(e, in, out);
+    default:
+        return ota_xref_step(e, in, out);
+    }
 }
 
 int ota_engine_step(void *workspace, struct ota_in *in, struct ota_out *out)
@@ -48,7 +67,7 @@ int ota_engine_step(void *workspace, struct ota_in *in, struct ota_out *out)
 
     if (e->status < 0)
         return e->status;
-    status = e->id == OTA_ENGINE_FULL ? ota_full_step(e, in, out) : ota_bspatch_step(e, in, out);
+    status = step(e, in, out);
     if (status == OTA_DONE && in->pos < in->size)
         status = -OTA_E_DELTA;
     if (status < 0)

@@ -4,19 +4,11 @@
 
 #include "otastream.h"
 #include "varint.h"
+#include "window.h"
 
 #define OTA_WINDOW_MIN 512u
 #define OTA_WINDOW_MAX (1u << 20)
 #define OTA_CONTENT_MAX ((uint64_t)INT64_MAX)
-
-/* Old content behind one buffer: what lies in [start, start + len) is in buf. */
-struct ota_window {
-    struct ota_source source;
-    uint8_t *buf;
-    size_t cap;
-    uint64_t start;
-    size_t len;
-};
 
 enum ota_bspatch_state {
     OTA_BSPATCH_ADD_LEN = 0, /* between triples, or inside the first varint of one */
@@ -52,6 +44,7 @@ struct ota_engine {
  * the end. */
 int ota_full_step(struct ota_engine *e, struct ota_in *in, struct ota_out *out);
 int ota_bspatch_step(struct ota_engine *e, struct ota_in *in, struct ota_out *out);
+int ota_xref_step(struct ota_engine *e, struct ota_in *in, struct ota_out *out);
 
 static inline size_t ota_min_size(size_t a, size_t b)
 {

@@ -205,6 +205,7 @@ static const struct need_name need_names[] = {
     {"script", OTA_NEED_KIND(OTA_KIND_SCRIPT)},
     {"ubi", OTA_NEED_KIND(OTA_KIND_UBI)},
     {"view-parts", OTA_NEED_VIEW(OTA_VIEW_PARTS)},
+    {"xref", OTA_NEED_ENGINE(OTA_ENGINE_XREF)},
     {"xz-liblzma", OTA_NEED_CODING(OTA_CODING_XZ)},
     {"zstd-1.5.4", OTA_NEED_CODING(OTA_CODING_ZSTD)},
 };
@@ -267,7 +268,7 @@ static int get_u32(struct ota_cbor *c, uint64_t max, uint32_t *out)
 static int get_engine(struct ota_cbor *c, struct ota_record *rec)
 {
     unsigned id;
-    int st = get_small(c, OTA_ENGINE_BSDIFF, &id);
+    int st = get_small(c, OTA_ENGINE_XREF, &id);
     rec->engine = (int)id;
     return st;
 }

@@ -121,6 +121,7 @@ uint64_t ota_xxh64_value(const struct ota_xxh64 *h);
 enum ota_engine_id {
     OTA_ENGINE_FULL = 0,   /* the bytes as they are */
     OTA_ENGINE_BSDIFF = 1, /* add/copy/seek triples, docs/SPEC.md section 6.2 */
+    OTA_ENGINE_XREF = 2,   /* references followed, entropy-coded, docs/SPEC.md section 6.3 */
 };
 
 /* Random access to old content of `size` bytes. read_at fills all of buf or returns a negative status; the engine

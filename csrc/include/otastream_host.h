@@ -60,6 +60,43 @@ int ota_diff_pieces(const struct ota_sorter *sorter, const uint8_t *old_data, ui
 int ota_encode_pieces(const uint8_t *old_data, uint64_t old_size, const uint8_t *new_data, uint64_t new_size,
                       const uint64_t *numbers, size_t pieces, int fd, struct ota_diff_stats *stats);
 
+/* How to make a delta of engine xref. */
+struct ota_xref_options {
+    uint32_t model_log;   /* the decoder's model has 2^model_log bytes: 12..22 */
+    uint32_t spans_max;   /* entries of the decoder's offset map, 16 bytes each */
+    uint32_t regions_max; /* entries of its list of regions, 12 bytes each; at least 1 */
+};
+
+/* What a delta of engine xref consists of. parts: bytes of the payload for tables (segments and regions), the offset
+ * map, copies that are not in it, runs, flags, wrong bytes and literals. */
+struct ota_xref_stats {
+    uint64_t triples;
+    uint64_t spans;
+    uint64_t regions;
+    uint64_t literals; /* bytes of new that are not copied from old */
+    uint64_t parts[7];
+    uint64_t written;   /* bytes of payload */
+    uint64_t workspace; /* bytes that the decoder needs */
+    int os_error;       /* errno when the payload could not be written, else 0 */
+};
+
+/* Bytes of workspace that decoding needs with these numbers and a window of 4096 bytes (docs/SPEC.md section 6.3.1),
+ * whatever the machine; 0: out of range. */
+size_t ota_xref_workspace(unsigned model_log, uint32_t spans, uint32_t regions);
+
+/* Whether engine xref can be expected to gain: an ELF file, or an image that holds instructions it knows. */
+int ota_xref_suits(const uint8_t *data, uint64_t size);
+
+/* Write the payload of engine xref (docs/SPEC.md section 6.3) that makes new_data from old_data to fd, after having
+ * decoded it again.
+ *
+ * Old and new may be anything below 4 GiB; what gains are ELF files and images of instructions. Needs up to 12 bytes
+ * of memory for each byte of old and new. The payload depends on nothing but old, new and options; calls may run in
+ * parallel. stats is always filled in, after a failure as far as it came. 0, or -OTA_E_RAM, -OTA_E_OUTPUT (see
+ * os_error), -OTA_E_LIMIT (content too large), -OTA_E_USAGE (options out of range, no sorter), -OTA_E_INTERNAL. */
+int ota_diff_xref(const struct ota_sorter *sorter, const struct ota_xref_options *options, const uint8_t *old_data,
+                  uint64_t old_size, const uint8_t *new_data, uint64_t new_size, int fd, struct ota_xref_stats *stats);
+
 /* cdef-end */
 
 #ifdef __cplusplus

@@ -33,7 +33,8 @@ _OPTIONS: Final = (
     click.option("--begin-script", type=_FILE, help="Shell script to run before anything is changed."),
     click.option("--end-script", type=_FILE, help="Shell script to run in the end, also after a failure."),
     click.option("--engine", type=click.Choice(list(ENGINES)), default="auto", show_default=True,
-                 help="How changed files are coded; a file that is smaller in full is always sent so."),
+                 help="How changed files are coded: xref makes the smallest deltas of programs and kernels, and takes "
+                 "the most time. A file that is smaller in full, or as bsdiff, is sent so."),
     click.option("--board-encoders", default=",".join(BOARD), show_default=True, metavar="NAMES",
                  help="What the boards can compress again (see otaunpack --version), of gzip, xz, zstd: deltas look "
                  "inside of images that are compressed so. none: they never do."),

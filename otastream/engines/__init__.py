@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from otastream.engines.bsdiff import Bsdiff
 from otastream.engines.full import Full
 from otastream.engines.payload import Payload
+from otastream.engines.xref import Xref
 from otastream.errors import Code, error
 from otastream.model import EngineId
 from otastream.native import WINDOW, Buffer, Decoder, Source
@@ -34,9 +35,13 @@ class Engine(Protocol):
     def needs_source(self) -> bool:
         """Whether the payload can only be decoded with the old content at hand."""
 
-    def encode(self, old: Buffer, new: Buffer, *, folder: str | None = None) -> Payload:
+    def suits(self, old: Buffer, new: Buffer, *, workspace: int) -> bool:
+        """Whether ``encode`` can be expected to gain anything, with that many bytes for decoding."""
+
+    def encode(self, old: Buffer, new: Buffer, *, workspace: int = 0, folder: str | None = None) -> Payload:
         """The payload that makes new from old, the same bytes for the same input. To be closed by the caller.
 
+        workspace: bytes that decoding may use (docs/SPEC.md section 7); an engine that wants none does not look at it.
         Large payloads are spooled to an unnamed file in ``folder`` (None: the system's folder for temporary files).
         Raises RAM and OUTPUT.
         """
@@ -45,7 +50,9 @@ class Engine(Protocol):
         """A decoder that makes ``size`` bytes of new content; it reads old in pieces of ``window`` bytes."""
 
 
-ENGINES: Final[Mapping[EngineId, Engine]] = MappingProxyType({engine.id: engine for engine in (Full(), Bsdiff())})
+ENGINES: Final[Mapping[EngineId, Engine]] = MappingProxyType(
+    {engine.id: engine for engine in (Full(), Bsdiff(), Xref())}
+)
 
 
 def load(fd: int, size: int) -> Buffer:

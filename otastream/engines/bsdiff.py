@@ -21,8 +21,13 @@ class Bsdiff:
     name = "bsdiff"
     needs_source = True
 
-    def encode(self, old: Buffer, new: Buffer, *, folder: str | None = None) -> Payload:
+    def suits(self, old: Buffer, new: Buffer, *, workspace: int) -> bool:
+        del old, new, workspace
+        return True
+
+    def encode(self, old: Buffer, new: Buffer, *, workspace: int = 0, folder: str | None = None) -> Payload:
         """Needs up to 6 bytes of memory for each byte of old, besides old and new."""
+        del workspace
         return Payload.written(lambda fd: diff_bsdiff(old, new, fd), folder=folder)
 
     def encode_parts(

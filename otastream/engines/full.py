@@ -12,9 +12,13 @@ class Full:
     name = "full"
     needs_source = False
 
-    def encode(self, old: Buffer, new: Buffer, *, folder: str | None = None) -> Payload:
+    def suits(self, old: Buffer, new: Buffer, *, workspace: int) -> bool:
+        del old, new, workspace
+        return True
+
+    def encode(self, old: Buffer, new: Buffer, *, workspace: int = 0, folder: str | None = None) -> Payload:
         """The payload is a view of ``new``; old is not looked at."""
-        del old, folder
+        del old, workspace, folder
         return Payload(new)
 
     def decoder(self, size: int, *, source: Source | None = None, window: int = WINDOW) -> Decoder:

@@ -1,4 +1,4 @@
-"""Deltas of a node onto itself, docs/SPEC.md section 6.3: which unit is replaced when, and what is kept meanwhile.
+"""Deltas of a node onto itself, docs/SPEC.md section 6.4: which unit is replaced when, and what is kept meanwhile.
 
 Each unit of new is made by a run of engine bsdiff of its own. What it reads of a unit that was replaced before must
 have been kept in the scratch. The order of the units decides how much that is: like the order of moves that share no

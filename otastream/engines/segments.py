@@ -1,4 +1,4 @@
-"""The payload of a node that is updated onto itself, segment by segment: docs/SPEC.md section 6.3. Sans I/O."""
+"""The payload of a node that is updated onto itself, segment by segment: docs/SPEC.md section 6.4. Sans I/O."""
 
 from __future__ import annotations
 

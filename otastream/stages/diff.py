@@ -59,6 +59,7 @@ def diff(
     steps: Iterable[Step],
     *,
     engines: tuple[EngineId, ...],
+    memory: int = 0,
     views: Views | None = None,
     jobs: int = 1,
     cache: DeltaCache | None = None,
@@ -66,15 +67,17 @@ def diff(
 ) -> Generator[Ready, None, None]:
     """Make every step ready to be sent, in order.
 
-    engines: the delta engines to try; empty: everything is sent full. views None: deltas run between the files as they
-    are. jobs: threads, at least 1. A delta is sent only if it compresses to less than the file itself. cache: where
-    deltas (but those in place) are looked up and kept. scratch: bytes that an update in place may keep.
+    engines: the delta engines to try; empty: everything is sent full. memory: bytes that decoding may take for its
+    engine, where there is no view. views None: deltas run between the files as they are. jobs: threads, at least 1. The
+    smallest delta is sent, if it compresses to less than the file itself. cache: where deltas (but those in place) are
+    looked up and kept. scratch: bytes that an update in place may keep.
     CHANGED: a file is not what it was when the plan was made; INPUT: it cannot be read. Both may also come when a
     payload is sent.
     """
     if jobs < 1:
         raise error(Code.USAGE, "jobs must be at least 1")
-    maker = _Maker(tuple(ENGINES[engine] for engine in engines if engine is not EngineId.FULL), views, cache, scratch)
+    tried = tuple(ENGINES[engine] for engine in engines if engine is not EngineId.FULL)
+    maker = _Maker(tried, memory, views, cache, scratch)
     if jobs == 1:
         return (maker.make(step) for step in steps)
     return _ahead(steps, maker, jobs)
@@ -105,9 +108,10 @@ class _Maker:
     """What the threads do; no state of its own."""
 
     def __init__(
-        self, engines: tuple[Engine, ...], views: Views | None, cache: DeltaCache | None, scratch: int
+        self, engines: tuple[Engine, ...], memory: int, views: Views | None, cache: DeltaCache | None, scratch: int
     ) -> None:
         self._engines = engines
+        self._memory = memory
         self._views = views
         self._cache = cache
         self._scratch = scratch
@@ -142,14 +146,14 @@ class _Maker:
             return _load(content.old, content.old_size, content.old_digest), new
 
         if max(content.size, content.old_size) > WHOLE_MAX:
-            return self._kept(content, lambda: self._large_delta(content))
+            return self._kept(content, lambda: self._large_delta(content), 0)
         if self._views is None:
-            return self._kept(content, lambda: self._delta(*loaded()))
+            return self._kept(content, lambda: self._delta(*loaded(), self._memory), self._memory)
         old, new = loaded()
         viewed = _Delta() if old is new else self._viewed(old, new, self._views)
         if viewed.certain:
             return viewed
-        plain = self._kept(content, lambda: self._delta(old, new))
+        plain = self._kept(content, lambda: self._delta(old, new, self._memory), self._memory)
         if viewed.payload is None:
             return replace(plain, note=viewed.note)
         bound = _compressed_size(_pieces(new) if plain.payload is None else plain.payload.chunks())
@@ -171,7 +175,7 @@ class _Maker:
             return _Delta(note=f"needs {workspace} bytes of memory: {found.note}")
         sizes = len(found.new), xxhash.xxh64_intdigest(found.new), len(found.old), xxhash.xxh64_intdigest(found.old)
         about = Content(b"", sizes[0], sizes[1], None, sizes[2], sizes[3])
-        made = self._kept(about, lambda: self._delta(found.old, found.new))
+        made = self._kept(about, lambda: self._delta(found.old, found.new, 0), 0)
         if made.payload is None:
             return _Delta(note=f"no gain inside of {found.note}")
         payload = Prefixed(front, made.payload)
@@ -188,9 +192,9 @@ class _Maker:
             workspace=workspace,
         )
 
-    def _kept(self, content: Content, make: Callable[[], tuple[EngineId, Payload] | None]) -> _Delta:
+    def _kept(self, content: Content, make: Callable[[], tuple[EngineId, Payload] | None], memory: int) -> _Delta:
         """What ``make`` says, from an earlier run if it was kept."""
-        name = key(content, [engine.id for engine in self._engines], "")
+        name = key(content, [engine.id for engine in self._engines], str(memory))
         kept = None if self._cache is None else self._cache.get(name)
         if kept is not None:
             return _Delta(cached=True) if kept.delta is None else _Delta(*kept.delta, cached=True)
@@ -211,14 +215,16 @@ class _Maker:
             made.payload.close()
         return Ready(_full(action), _FilePayload(content))
 
-    def _delta(self, old: Buffer, new: Buffer) -> tuple[EngineId, Payload] | None:
+    def _delta(self, old: Buffer, new: Buffer, memory: int) -> tuple[EngineId, Payload] | None:
         """The smallest delta; None if sending the file itself is smaller."""
         made: list[tuple[EngineId, Payload]] = []
         best: tuple[EngineId, Payload] | None = None
         try:
             least: int | None = None
             for engine in self._engines:
-                made.append((engine.id, engine.encode(old, new)))
+                if not engine.suits(old, new, workspace=memory):
+                    continue
+                made.append((engine.id, engine.encode(old, new, workspace=memory)))
                 payload = made[-1][1]
                 if len(self._engines) == 1 and _begins_larger(new, payload.size):
                     return (best := made[-1])

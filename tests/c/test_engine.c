@@ -304,7 +304,7 @@ static void test_arguments(void)
     CHECK_INT(ota_engine_size(OTA_ENGINE_BSDIFF, 511), 0);
     CHECK_INT(ota_engine_size(OTA_ENGINE_BSDIFF, (1u << 20) + 1), 0);
     CHECK(ota_engine_size(OTA_ENGINE_BSDIFF, 1u << 20) > 1u << 20);
-    CHECK_INT(ota_engine_size(2, WINDOW), 0);
+    CHECK_INT(ota_engine_size(3, WINDOW), 0);
     CHECK_INT(ota_engine_size(-1, WINDOW), 0);
     CHECK_INT(ota_engine_init(workspace, need - 1, OTA_ENGINE_BSDIFF, WINDOW, &source, 1), -OTA_E_USAGE);
     CHECK_INT(ota_engine_init(workspace, need, OTA_ENGINE_BSDIFF, WINDOW, &source, 1), 0);

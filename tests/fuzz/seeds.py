@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import sys
+import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ import zstandard
 from golden import builder as b
 from golden import views as v
 from otastream.errors import OtaError
+from otastream.native import XrefOptions, diff_xref
 from otastream.stages.decompress import decompress
 from otastream.stages.read import read
 from otastream.stages.verify import verify
@@ -126,6 +128,28 @@ def pictures() -> Iterator[bytes]:
         yield b"\x30\x10" + made
 
 
+_WORDS: Final = (
+    *(0x94000010, 0x54000081, 0x90000003, 0x91010063, 0xF9400463, 0x36000082, 0xEB000010, 0xE59F3010),
+    *(0xE3012234, 0xE3402001, 0xE08F3003, 0xF802F000, 0x447B4B01, 0x8002F000, 0x3004F8DF, 0x2234F241),
+    *(0x2001F2C0, 0x008000EF, 0x00001517, 0x00850513, 0x0C000400, 0x000010E8, 0x00000800, 0xFFFFFC00),
+)
+_OLD: Final = b"".join(
+    (_WORDS[(i // 4 + i // 512) % len(_WORDS)] + (i // 1024 << 5)).to_bytes(4, "little") for i in range(0, 5000, 4)
+)
+"""What fuzz_xref.c has as old content."""
+
+
+def xrefs() -> Iterator[bytes]:
+    """Deltas of it, with the smallest model."""
+    news = (_OLD, b"", _OLD[::-1], _OLD[:1000] + b"text" * 40 + _OLD[900:], _OLD[2000:] + _OLD[:2000], bytes(700))
+    for number, new in enumerate(news):
+        with tempfile.TemporaryFile() as file:
+            diff_xref(_OLD, new, file.fileno(), XrefOptions(12, spans_max=64, regions_max=64))
+            file.seek(0)
+            sizes = len(_OLD).to_bytes(2, "big") + len(new).to_bytes(2, "big")
+            yield sizes + bytes([number * 40, 255 - number * 40]) + file.read()
+
+
 TARGETS: Final = {
     "records": records,
     "exec": executor,
@@ -135,6 +159,7 @@ TARGETS: Final = {
     "view": views,
     "display": progress_lines,
     "picture": pictures,
+    "xref": xrefs,
 }
 
 

@@ -279,7 +279,7 @@ def _unsupported() -> Iterator[tuple[str, bytes]]:
     yield "field-of-other-expect", b.record(b.EXPECT, {b.TYPE: 3, b.COMPATIBLE: ["a"], b.SIZE: 1})
     yield "field-in-end", b.record(b.END, {b.LABEL: "x"})
     yield "field-in-source", b.record(b.FILE, _DELTA | {b.SOURCE: {b.SIZE: 1, b.MODE: 1}})
-    yield "engine-2", b.record(b.FILE, _FILE | {b.ENGINE: 2}, payload)
+    yield "engine-3", b.record(b.FILE, _FILE | {b.ENGINE: 3}, payload)
     yield "engine-of-script", b.record(b.SCRIPT, _SCRIPT | {b.ENGINE: 1}, payload)
     yield "old-view-2", b.record(b.FILE, _DELTA | {b.OLD_VIEW: 2}, b"")
     yield "new-view-7", b.record(b.FILE, _DELTA | {b.NEW_VIEW: 7}, b"")

@@ -31,7 +31,7 @@ UNIT, SCRATCH, PLAN = 32, 33, 34
 # kinds
 END, MANIFEST, EXPECT, SCRIPT, BLOCK, UBI, FILE, DELETE, DIR, LINK, MOVE = range(11)
 
-ALL_NEEDS = ["block", "bsdiff", "delete", "dir", "file", "full", "link", "move", "script", "ubi"]
+ALL_NEEDS = ["block", "bsdiff", "delete", "dir", "file", "full", "link", "move", "script", "ubi", "xref"]
 
 
 def xxh(data: bytes) -> int:

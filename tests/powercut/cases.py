@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+import code_samples
 from otastream.config import Edit, Folder, Image, Release, Scripts
 from otastream.engines.in_place import least_scratch
 from otastream.model import Codec
@@ -119,6 +120,14 @@ def contents_full(case: Case) -> None:
 
 def contents_delta(case: Case) -> None:
     _contents(case, "auto")
+
+
+def contents_xref(case: Case) -> None:
+    """A program, which engine xref makes smallest, and an image of instructions."""
+    old, new = code_samples.pair(40)
+    case.both("program", old, new, mode=0o755)
+    case.both("text", b"the old content" * 20, b"the new content" * 20)
+    case.pack(Release(folder=(case.config(),)), engine="xref")
 
 
 def tree(case: Case) -> None:
@@ -286,6 +295,16 @@ def _image_view(case: Case, source: str) -> None:
     case.pack(Release(image=(image,)))
 
 
+def image_xref_onto_itself(case: Case) -> None:
+    """An image of instructions, in the place of the old one."""
+    old, new = code_samples.pair(400)
+    room = bytes(len(new) + 5000)
+    case.node("p", old + room[len(old) :], new + room[len(new) :])
+    image = Image(new=case.file("new.img", new), targets=("/dev/p",), old=case.file("old.img", old), source="/dev/p")
+    (case.folder / "images").write_text(f"/dev/p {len(new)}\n")
+    case.pack(Release(image=(image,)), engine="xref")
+
+
 def image_view(case: Case) -> None:
     _image_view(case, "b")
 
@@ -377,9 +396,10 @@ def everything(case: Case) -> None:
 
 
 CASES: Final[tuple[Callable[[Case], None], ...]] = (
-    contents_full, contents_delta, tree, hard_links, chain, alike, edits, scripts,
+    contents_full, contents_delta, contents_xref, tree, hard_links, chain, alike, edits, scripts,
     image_full, image_both_slots, image_from_other_slot, image_both_slots_delta, image_onto_itself,
-    image_view, image_view_onto_itself, in_place, in_place_shuffled, in_place_and_more, everything,
+    image_view, image_view_onto_itself, image_xref_onto_itself,
+    in_place, in_place_shuffled, in_place_and_more, everything,
 )  # fmt: skip
 
 

@@ -1,0 +1,388 @@
+/* xref.c - engine xref: the header and the order of things, docs/SPEC.md section 6.3.
+ *
+ * One machine for both directions: with x->truth set (and an encoder attached to the range coder) it codes what the
+ * truth says, without it decodes. */
+#include "xref.h"
+
+enum number {
+    N_ADDRESS = 0,
+    N_OFFSET,
+    N_SIZE,
+    N_REGION,
+    N_LITERAL,
+    N_SEEK,
+    N_LENGTH,
+    N_SPAN_GAP,
+    N_SPAN_SEEK,
+    N_SPAN_LENGTH,
+    N_BASE
+};
+
+#define FLAG_OP OTA_XREF_OTHER_SET
+#define FLAG_RECENT (OTA_XREF_OTHER_SET + 1u)
+#define FLAG_BLOCK (OTA_XREF_OTHER_SET + 2u)
+
+#define BLOCK_LOG_MIN 5u
+#define BLOCK_LOG_MAX 12u
+#define BLOCK_AFTER 12u /* units in a row as predicted, after which blocks are tried */
+
+size_t ota_xref_memory(unsigned log, uint32_t spans, uint32_t regions)
+{
+    if (log < OTA_XREF_LOG_MIN || log > OTA_XREF_LOG_MAX || spans > OTA_XREF_SPANS_MAX ||
+        regions > OTA_XREF_REGIONS_MAX || regions == 0)
+        return 0;
+    return ota_xref_model_size(log) + (sizeof(struct ota_xref_cached) << (log - 6)) +
+           (sizeof(struct ota_xref_span) + sizeof(uint32_t)) * spans + sizeof(struct ota_xref_region) * regions;
+}
+
+void ota_xref_layout(struct ota_xref *x, void *tables)
+{
+    uint8_t *at = tables;
+    uint32_t cached = 1u << (x->log - 6);
+
+    ota_xref_model_init(&x->model, x->log, at);
+    at += ota_xref_model_size(x->log);
+    x->cache = (struct ota_xref_cached *)(void *)at;
+    x->cache_mask = cached - 1;
+    for (uint32_t i = 0; i < cached; i++) {
+        x->cache[i].key = 0;
+        x->cache[i].shift = INT32_MIN;
+    }
+    at += sizeof *x->cache * cached;
+    x->map.spans = (struct ota_xref_span *)(void *)at;
+    at += sizeof *x->map.spans * x->map.count;
+    x->map.by_old = (uint32_t *)(void *)at;
+    at += sizeof *x->map.by_old * x->map.count;
+    x->regions = (struct ota_xref_region *)(void *)at;
+}
+
+/* ---- numbers ----------------------------------------------------------------------------------------------------- */
+
+static uint64_t number(struct ota_xref *x, enum number kind, uint32_t context, uint64_t value)
+{
+    return ota_xref_number(&x->model, (unsigned)kind, context, value);
+}
+
+static uint64_t number64(struct ota_xref *x, enum number kind, uint64_t value)
+{
+    uint64_t high = number(x, kind, 1, value >> 32);
+
+    return high << 32 | (number(x, kind, 2, value & 0xffffffffu) & 0xffffffffu);
+}
+
+static uint32_t zigzag(uint32_t d)
+{
+    return d >> 31 ? ~(d << 1) : d << 1;
+}
+
+static uint32_t unzigzag(uint64_t v)
+{
+    uint32_t w = (uint32_t)v;
+
+    return w & 1u ? ~(w >> 1) : w >> 1;
+}
+
+static int flag(struct ota_xref *x, uint32_t set, uint32_t context, uint32_t more, int bit)
+{
+    uint32_t c[2];
+
+    c[0] = ota_xref_hash(0xc0000000u + set, context);
+    c[1] = ota_xref_hash(c[0], more);
+    return ota_xref_flag(&x->model, c, 2, set, bit);
+}
+
+/* The diagonal of a copy at new position `at`: one of the recent ones, or new. Returns its place in old. */
+static uint32_t code_old(struct ota_xref *x, enum number kind, uint32_t at, uint32_t expected, uint32_t old_pos)
+{
+    uint32_t diagonal = old_pos - at, i = 0;
+
+    for (; i < OTA_XREF_RECENT; i++)
+        if (flag(x, FLAG_RECENT, i, kind, x->recent[i] == diagonal))
+            break;
+    if (i == OTA_XREF_RECENT) {
+        old_pos = expected + unzigzag(number(x, kind, 0, zigzag(old_pos - expected)));
+        i--;
+    } else {
+        old_pos = x->recent[i] + at;
+    }
+    diagonal = old_pos - at;
+    for (; i > 0; i--)
+        x->recent[i] = x->recent[i - 1];
+    x->recent[0] = diagonal;
+    return old_pos;
+}
+
+/* ---- tables ------------------------------------------------------------------------------------------------------ */
+
+/* A segment of old, and that of new as its difference from it. */
+static int code_segment(struct ota_xref *x, uint32_t i)
+{
+    struct ota_xref_segment *a = &x->map.old_segments[i], *b = &x->map.new_segments[i];
+    uint64_t moved = b->addr >= a->addr ? (b->addr - a->addr) << 1 : ((a->addr - b->addr) << 1) - 1;
+
+    a->addr = number64(x, N_ADDRESS, a->addr);
+    a->off = (uint32_t)number(x, N_OFFSET, 0, a->off);
+    a->file_size = (uint32_t)number(x, N_SIZE, 0, a->file_size);
+    a->mem_size = a->file_size + (uint32_t)number(x, N_SIZE, 1, a->mem_size - a->file_size);
+    moved = number64(x, N_ADDRESS, moved);
+    b->addr = moved & 1u ? a->addr - (moved >> 1) - 1 : a->addr + (moved >> 1);
+    b->off = a->off + unzigzag(number(x, N_OFFSET, 1, zigzag(b->off - a->off)));
+    b->file_size = a->file_size + unzigzag(number(x, N_SIZE, 2, zigzag(b->file_size - a->file_size)));
+    b->mem_size = b->file_size;
+    return a->mem_size < a->file_size ? -OTA_E_DELTA : 0;
+}
+
+static int code_region(struct ota_xref *x, uint32_t i)
+{
+    struct ota_xref_region *r = &x->regions[i];
+    uint32_t from = i > 0 ? x->regions[i - 1].start : 0;
+    uint64_t start = from + number(x, N_REGION, 0, r->start - from);
+    uint32_t kind = (uint32_t)number(x, N_REGION, 1 + (i > 0 ? x->regions[i - 1].kind : 0), r->kind);
+
+    if (start > UINT32_MAX || (i == 0 ? start != 0 : start <= from) || kind >= OTA_XREF_KINDS)
+        return -OTA_E_DELTA;
+    r->start = (uint32_t)start;
+    r->kind = kind;
+    r->base = kind == OTA_XREF_BASE32 ? (uint32_t)number(x, N_BASE, 0, r->base) : 0;
+    return 0;
+}
+
+static int code_span(struct ota_xref *x, uint32_t i)
+{
+    struct ota_xref_span *s = &x->map.spans[i];
+    uint32_t made = i > 0 ? s[-1].new_pos + s[-1].len : 0, expected = i > 0 ? s[-1].old_pos + s[-1].len : 0;
+    uint64_t gap = number(x, N_SPAN_GAP, 0, s->new_pos - made), len;
+
+    if (gap > x->new_size - made)
+        return -OTA_E_DELTA;
+    s->new_pos = made + (uint32_t)gap;
+    s->old_pos = code_old(x, N_SPAN_SEEK, s->new_pos, expected, s->old_pos);
+    len = number(x, N_SPAN_LENGTH, 0, s->len - 1u) + 1;
+    if (s->old_pos > x->old_size || len > x->old_size - s->old_pos || len > x->new_size - s->new_pos)
+        return -OTA_E_DELTA;
+    s->len = (uint32_t)len;
+    return 0;
+}
+
+/* ---- operations -------------------------------------------------------------------------------------------------- */
+
+/* What comes next: literals, then a copy; both lengths may be 0, not both. */
+static int code_op(struct ota_xref *x)
+{
+    struct ota_xref_truth *t = x->truth;
+    const struct ota_xref_span *span = x->span_next < x->map.count ? &x->map.spans[x->span_next] : NULL;
+    struct ota_xref_span copy = {x->new_size, 0, 0};
+    uint32_t room = (span != NULL ? span->new_pos : x->new_size) - x->new_pos;
+    uint64_t literals, len;
+    int from_map;
+
+    if (t != NULL && t->copy_next < t->copy_count)
+        copy = t->copies[t->copy_next++];
+    from_map = span != NULL ? copy.new_pos == span->new_pos : copy.len == 0;
+    from_map = room == 0 || flag(x, FLAG_OP, x->flag_history & 3u, room < 64 ? room / 4 : 16, from_map);
+    if (from_map) {
+        x->literal_left = room;
+        x->then_len = span != NULL ? span->len : 0;
+        x->then_old = span != NULL ? span->old_pos : 0;
+        x->span_next++;
+        return 0;
+    }
+    literals = number(x, N_LITERAL, 0, copy.new_pos - x->new_pos);
+    if (literals >= room)
+        return -OTA_E_DELTA;
+    room -= (uint32_t)literals;
+    x->literal_left = (uint32_t)literals;
+    x->then_old = code_old(x, N_SEEK, x->new_pos + x->literal_left, x->old_pos, copy.old_pos);
+    len = number(x, N_LENGTH, 0, copy.len - 1u) + 1;
+    if (len > room || x->then_old > x->old_size || len > x->old_size - x->then_old)
+        return -OTA_E_DELTA;
+    x->then_len = (uint32_t)len;
+    return 0;
+}
+
+static void begin_copy(struct ota_xref *x)
+{
+    x->copy_left = x->then_len;
+    x->old_pos = x->then_old;
+    x->clean_left = 0;
+    x->hits = 0;
+    x->map.here.new_pos = x->new_pos;
+    x->map.here.old_pos = x->old_pos;
+    x->map.here.len = x->copy_left;
+}
+
+/* Does the truth agree with what is predicted for the next `len` bytes? The state is as before afterwards. */
+static int check_clean(struct ota_xref *x, uint32_t len)
+{
+    struct ota_xref_refs refs = x->refs;
+    uint32_t old_pos = x->old_pos, new_pos = x->new_pos, region = x->region, done = 0;
+    int clean = 1;
+
+    while (clean && done < len) {
+        struct ota_xref_unit u;
+
+        if (ota_xref_predict(x, &u, x->copy_left - done) != 0)
+            clean = 0;
+        else if (memcmp(u.pred, x->truth->new_data + x->new_pos, u.len) != 0)
+            clean = 0;
+        else
+            ota_xref_observe(x, &u, u.pred);
+        x->old_pos += u.len;
+        x->new_pos += u.len;
+        done += u.len;
+    }
+    x->refs = refs;
+    x->old_pos = old_pos;
+    x->new_pos = new_pos;
+    x->region = region;
+    return clean;
+}
+
+static void try_block(struct ota_xref *x)
+{
+    uint32_t len = 1u << x->block_log, kind = x->regions[x->region].kind;
+    int dirty;
+
+    if (len > x->copy_left)
+        len = x->copy_left;
+    x->model.rc.part = OTA_XREF_PART_BLOCKS;
+    dirty = x->truth != NULL && !check_clean(x, len);
+    dirty = flag(x, FLAG_BLOCK, x->block_log | (x->block_history & 7u) << 4 | kind << 8, len < x->copy_left, dirty);
+    x->block_history = x->block_history << 1 | (uint32_t)dirty;
+    if (dirty) {
+        x->hits = x->block_log > BLOCK_LOG_MIN ? BLOCK_AFTER / 2 : 0;
+        x->block_log = x->block_log > BLOCK_LOG_MIN + 1 ? x->block_log - 2 : BLOCK_LOG_MIN;
+        return;
+    }
+    x->clean_left = len;
+    if (x->block_log < BLOCK_LOG_MAX)
+        x->block_log++;
+}
+
+static int step_copy(struct ota_xref *x)
+{
+    struct ota_xref_unit u;
+    const uint8_t *truth = x->truth != NULL ? x->truth->new_data + x->new_pos : NULL;
+    int status, hit = 1;
+
+    if (x->clean_left == 0 && x->hits >= BLOCK_AFTER)
+        try_block(x);
+    status = ota_xref_predict(x, &u, x->copy_left);
+    if (status < 0)
+        return status;
+    memset(x->out, 0, sizeof x->out);
+    memcpy(x->out, u.pred, u.len);
+    if (x->clean_left > 0) {
+        x->clean_left -= u.len < x->clean_left ? u.len : x->clean_left;
+    } else {
+        if (truth != NULL)
+            hit = memcmp(truth, u.pred, u.len) == 0;
+        hit = ota_xref_code_hit(x, &u, hit);
+        if (!hit) {
+            if (truth != NULL)
+                memcpy(x->out, truth, u.len);
+            ota_xref_code_wrong(x, &u, x->out);
+        }
+    }
+    ota_xref_observe(x, &u, x->out);
+    x->last_old = ota_xref_hash(u.op, u.len) ^ u.old[0];
+    ota_xref_made(x, x->out, u.len);
+    x->out_at = 0;
+    x->out_len = u.len;
+    x->old_pos += u.len;
+    x->new_pos += u.len;
+    x->copy_left -= u.len;
+    return 0;
+}
+
+static void step_literal(struct ota_xref *x)
+{
+    uint32_t len = 4 - x->new_pos % 4;
+
+    if (x->kind == OTA_XREF_THUMB && len > 2)
+        len -= 2;
+    if (len > x->literal_left)
+        len = x->literal_left;
+    memset(x->out, 0, sizeof x->out);
+    if (x->truth != NULL)
+        memcpy(x->out, x->truth->new_data + x->new_pos, len);
+    ota_xref_code_literal(x, len, x->out);
+    ota_xref_made(x, x->out, len);
+    x->out_at = 0;
+    x->out_len = len;
+    x->new_pos += len;
+    x->literal_left -= len;
+}
+
+/* ---- the machine ------------------------------------------------------------------------------------------------- */
+
+static void begin_spans(struct ota_xref *x)
+{
+    x->index = 0;
+    x->state = OTA_XREF_SPANS;
+    memset(x->recent, 0, sizeof x->recent);
+}
+
+static void begin_ops(struct ota_xref *x)
+{
+    ota_xref_map_sort(&x->map);
+    memset(x->recent, 0, sizeof x->recent);
+    x->block_log = BLOCK_LOG_MIN + 2;
+    x->state = OTA_XREF_OP;
+}
+
+int ota_xref_advance(struct ota_xref *x)
+{
+    int status = 0;
+
+    switch (x->state) {
+    case OTA_XREF_SEGMENTS:
+        x->model.rc.part = OTA_XREF_PART_TABLES;
+        if (x->index < x->map.segment_count) {
+            status = code_segment(x, x->index++);
+        } else {
+            x->index = 0;
+            x->state = OTA_XREF_REGIONS;
+        }
+        break;
+    case OTA_XREF_REGIONS:
+        status = code_region(x, x->index);
+        if (++x->index == x->region_count)
+            begin_spans(x);
+        break;
+    case OTA_XREF_SPANS:
+        x->model.rc.part = OTA_XREF_PART_SPANS;
+        if (x->index == x->map.count)
+            begin_ops(x);
+        else
+            status = code_span(x, x->index++);
+        break;
+    case OTA_XREF_OP:
+        if (x->new_pos == x->new_size) {
+            x->state = OTA_XREF_END;
+            break;
+        }
+        x->model.rc.part = OTA_XREF_PART_TRIPLES;
+        status = code_op(x);
+        x->state = OTA_XREF_LITERAL;
+        break;
+    case OTA_XREF_LITERAL:
+        if (x->literal_left > 0) {
+            step_literal(x);
+        } else {
+            begin_copy(x);
+            x->state = OTA_XREF_COPY;
+        }
+        break;
+    case OTA_XREF_COPY:
+        if (x->copy_left > 0)
+            status = step_copy(x);
+        else
+            x->state = OTA_XREF_OP;
+        break;
+    default:
+        status = -OTA_E_INTERNAL;
+        break;
+    }
+    return status;
+}

@@ -1,0 +1,87 @@
+/* xref_host.h - the encoder of engine xref: what its parts share. */
+#ifndef OTA_XREF_HOST_H
+#define OTA_XREF_HOST_H
+
+#include "host.h"
+#include "xref.h"
+
+/* ---- elf.c ---- */
+
+#define OTA_STRETCHES_MAX 64u
+
+struct ota_stretch {
+    uint32_t start, end;
+};
+
+/* What of an image is known before it is compared. */
+struct ota_image {
+    const uint8_t *data;
+    uint32_t size;
+    int is_elf;
+    uint32_t code_kind; /* enum ota_xref_kind of what it executes; RAW: not known */
+    int wide;           /* 64-bit addresses */
+    uint32_t segment_count;
+    struct ota_xref_segment segments[OTA_XREF_SEGMENTS_MAX];
+    uint32_t code_count; /* stretches that hold instructions, rising */
+    struct ota_stretch code[OTA_STRETCHES_MAX];
+    uint32_t pointer_count; /* the same for words that may be addresses */
+    struct ota_stretch pointers[OTA_STRETCHES_MAX];
+    uint32_t unwind_base; /* of .eh_frame_hdr; 0: none */
+};
+
+/* Look at what the image is. Anything that is not a sound ELF file is one segment at address 0. */
+void ota_image_read(struct ota_image *image, const uint8_t *data, uint32_t size);
+
+/* ---- xref_mask.c ---- */
+
+/* A copy of the content in which each reference is replaced by a hash of what it refers to: what only moved becomes
+ * equal. copy: image->size bytes. 0 or -OTA_E_RAM. */
+int ota_image_mask(const struct ota_image *image, uint8_t *copy);
+
+/* ---- xref_raw.c ---- */
+
+/* Find the instructions of an image that is no ELF file. */
+void ota_image_find_code(struct ota_image *image);
+/* Everything else may hold addresses. */
+void ota_image_find_data(struct ota_image *image);
+/* Guess at which address such an image runs, for both, from what the copies carry over. 0 or -OTA_E_RAM. */
+int ota_image_guess_base(struct ota_image *old_image, struct ota_image *new_image, struct ota_xref_span *copies,
+                         uint32_t count);
+
+/* ---- xref_plan.c ---- */
+
+struct ota_xref_plan {
+    struct ota_xref_span *copies; /* in the order of new_pos; grows by itself */
+    uint32_t copy_count;
+    uint32_t copy_room;
+    uint32_t span_least; /* copies of at least this length are in the map, span_count of them */
+    uint32_t span_count;
+    struct ota_xref_region *regions; /* room for region_limit */
+    uint32_t region_count;
+    uint32_t region_limit;
+};
+
+int ota_image_is_code(const struct ota_image *image, uint32_t pos);
+/* ota_source.read_at of content in memory. */
+int ota_xref_read_memory(void *ctx, uint64_t off, uint8_t *buf, size_t len);
+/* Tell a machine about old and new. */
+void ota_xref_use_images(struct ota_xref *x, const struct ota_image *old_image, const struct ota_image *new_image);
+/* Find out what old holds, from how well it would be predicted. 0 or -OTA_E_RAM. */
+int ota_xref_find_regions(struct ota_xref_plan *plan, const struct ota_image *old_image,
+                          const struct ota_image *new_image);
+
+/* ---- xref_encode.c ---- */
+
+/* Bytes that were coded; grows by itself. cost: of each part, in 65536ths of a bit. */
+struct ota_xref_coded {
+    uint8_t *bytes;
+    size_t len;
+    size_t room;
+    uint64_t cost[OTA_XREF_PARTS];
+};
+
+/* Code the plan with a model of 2^log bytes. 0 or a failure. */
+int ota_xref_encode(const struct ota_xref_plan *plan, unsigned log, const struct ota_image *old_image,
+                    const struct ota_image *new_image, struct ota_xref_coded *coded);
+
+#endif

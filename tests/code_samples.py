@@ -1,0 +1,81 @@
+"""Programs that are made up: A64 functions that call each other and point at data, linked anew after a change."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Final
+
+BASE: Final = 0x400000
+
+_PLAIN: Final = (0xAA0103E0, 0x910043FF, 0xF9400FE1, 0x52800020, 0x7100041F, 0x8B010000, 0xB9000BE0, 0xD503201F)
+
+
+def functions(count: int, seed: int = 1) -> list[list[tuple[str, int]]]:
+    """Each function as instructions: ("plain", word), ("call", number of a function) or ("data", number of a datum)."""
+    rng = random.Random(seed)
+    made = []
+    for _ in range(count):
+        body: list[tuple[str, int]] = [("plain", 0xA9BF7BFD)]
+        for _ in range(rng.randrange(6, 40)):
+            what = rng.random()
+            if what < 0.15:
+                body.append(("call", rng.randrange(count)))
+            elif what < 0.25:
+                body.append(("data", rng.randrange(count)))
+            else:
+                body.append(("plain", rng.choice(_PLAIN) ^ rng.randrange(8)))
+        body.append(("plain", 0xD65F03C0))
+        made.append(body)
+    return made
+
+
+def link(program: Sequence[Sequence[tuple[str, int]]], *, gap: int = 0) -> bytes:
+    """An ELF file of the functions and a table of pointers to them, with `gap` bytes between."""
+    starts, at = [], 0x1000
+    for body in program:
+        starts.append(at)
+        at += sum(8 if what == "data" else 4 for what, _ in body)
+    table = (at + gap + 15) // 16 * 16
+    text = bytearray()
+    for start, body in zip(starts, program, strict=True):
+        pc = start
+        for what, value in body:
+            if what == "call":
+                words = [0x94000000 | (starts[value % len(starts)] - pc) // 4 & 0x3FFFFFF]
+            elif what == "data":
+                target = table + 8 * (value % len(starts))
+                pages = (target >> 12) - (pc >> 12)
+                words = [
+                    0x90000000 | (pages & 3) << 29 | (pages >> 2 & 0x7FFFF) << 5,
+                    0xF9400000 | (target & 0xFF8) << 7,
+                ]
+            else:
+                words = [value]
+            for word in words:
+                text += word.to_bytes(4, "little")
+                pc += 4
+    body_bytes = bytes(0x1000 - 64 - 56) + bytes(text)
+    data = b"".join((BASE + start).to_bytes(8, "little") for start in starts)
+    size = table + len(data)
+    return _header(size) + body_bytes.ljust(table - 64 - 56, b"\0") + data
+
+
+def _header(size: int) -> bytes:
+    numbers = ((2, 2), (183, 2), (1, 4), (BASE + 0x1000, 8), (64, 8), (0, 8), (0, 4), (64, 2), (56, 2), (1, 2))
+    head = b"\x7fELF\2\1\1" + bytes(9) + b"".join(value.to_bytes(width, "little") for value, width in numbers)
+    program = ((1, 4), (7, 4), (0, 8), (BASE, 8), (BASE, 8), (size, 8), (size, 8), (4096, 8))
+    return head.ljust(64, b"\0") + b"".join(value.to_bytes(width, "little") for value, width in program)
+
+
+def pair(count: int = 60) -> tuple[bytes, bytes]:
+    """Old and new: a function was added in front, another one changed."""
+    program = functions(count)
+    changed = [list(body) for body in program]
+    changed[count // 2][3:3] = [("plain", 0x91002000), ("plain", 0x91003000)]
+    changed.insert(1, functions(1, seed=7)[0])
+    shifted = [
+        [(what, value + (what != "plain" and value >= 1) if what != "plain" else value) for what, value in body]
+        for body in changed
+    ]
+    return link(program), link(shifted, gap=32)
