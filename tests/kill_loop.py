@@ -47,12 +47,13 @@ def child(package: Path, root: Path, program: str) -> NoReturn:
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
-    argv = [str(word) for word in applier_named(program).argv(package, root)]
+    options = ("--volatile-scratch",)  # what is killed is a process, not the memory that the folder may be in
+    argv = [str(word) for word in applier_named(program).argv(package, root, *options)]
     ptrace(TRACEME, 0)
     os.kill(os.getpid(), signal.SIGSTOP)
     if program != "otastream":
         os.execv(argv[0], argv)
-    os._exit(run([str(a) for a in apply_args(package, root)]))
+    os._exit(run([str(a) for a in apply_args(package, root, *options)]))
 
 
 def attempt(package: Path, root: Path, at: int | None, program: str) -> tuple[int, int]:
@@ -94,10 +95,12 @@ def main(package: Path, old: Path, new: Path, work: Path, first: int, seeds: int
             killed += attempt(package, root, rng.randrange(stops), program)[0] == -signal.SIGKILL
         config = root / "config"
         between += bool(differences(old, config)) and bool(differences(new, config))
-        code = applier.code(package, root)
+        code = applier.code(package, root, "--volatile-scratch")
         left = differences(new, config)
         if code != 0 or left:
             wrong.append(f"seed {seed}: exit {code}, {left[:3]}")
+        if rest := sorted(os.listdir(root / "tmp")):
+            wrong.append(f"seed {seed}: left {rest[:3]}")
         if (root / "etc/keep").read_bytes() != b"not part of the update":
             wrong.append(f"seed {seed}: a file outside was changed")
         shutil.rmtree(folder)

@@ -34,3 +34,9 @@ $(POWERCUT)/folder $(POWERCUT)/flash: $(POWERCUT)/%: $(POWERCUT_SOURCES) $(POWER
 	$(PYTHON) scripts/boardbuild.py --libraries
 	$(CC) $(WARNINGS) -Wno-format-truncation -O2 $(POWERCUT_FLAGS) $(if $(filter folder,$*),$(POWERCUT_WRAP) tests/powercut/disk.c) \
 		tests/powercut/$*.c $(POWERCUT_CODERS) $(POWERCUT_OBJECTS) $(POWERCUT_LIBS) -o $@
+
+KILL_SEEDS ?= 1200
+
+.PHONY: kills
+kills: build ## kill updates of a folder and in place, KILL_SEEDS boards, each at up to three counted system calls
+	OTASTREAM_KILL_SEEDS=$(KILL_SEEDS) $(PY) -m pytest tests/test_e2e_kill.py -n $(JOBS) -rP $(ARGS)
