@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 import tempfile
@@ -106,7 +107,12 @@ Written by `make bench` in one run on {machine}. Seconds depend on the machine a
 Every result was compared with new: names and bytes for all, modes and links too for otastream and the tar rows. hdiffz
 and the bsdiff4 loop carry neither modes nor links. Tar rows include making the tars. otastream applies in place and
 syncs every file; the others write a second folder and sync nothing.
-"""
+{rows}"""
+
+
+def left_out(rows: str) -> str:
+    """What a page says that has not all rows."""
+    return f"This run was limited to the rows that `{rows}` finds (and the baseline).\n" if rows else ""
 
 
 def machine() -> str:
@@ -118,14 +124,14 @@ def machine() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pair", action="append", choices=list(FOLDERS), help="only this pair (may be repeated)")
-    parser.add_argument("--rows", default="", help="only rows whose name contains this; the baseline always runs")
+    parser.add_argument("--rows", default="", help="only rows whose name this pattern finds; the baseline always runs")
     parser.add_argument("--baseline", default=BASELINE, choices=[t.name for t in ALL])
     parser.add_argument("--markdown", type=Path, help="write the page here as well")
     parser.add_argument("--json", type=Path, help="write the numbers here")
     options = parser.parse_args(argv)
-    tools = [t for t in ALL if options.rows in t.name or t.name == options.baseline]
+    tools = [t for t in ALL if re.search(options.rows, t.name) or t.name == options.baseline]
     launcher()
-    page = [INTRO.format(machine=machine(), baseline=options.baseline)]
+    page = [INTRO.format(machine=machine(), baseline=options.baseline, rows=left_out(options.rows))]
     numbers: dict[str, list[dict[str, object]]] = {}
     failed = 0
     for name in options.pair or FOLDERS:

@@ -17,6 +17,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -242,13 +243,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pair", action="append", choices=list(FILES), help="only this pair (may be repeated)")
     parser.add_argument("--quick", action="store_true", help=f"only {', '.join(QUICK)}")
-    parser.add_argument("--rows", default="", help="only rows whose name contains this")
+    parser.add_argument("--rows", default="", help="only rows whose name this pattern finds")
     parser.add_argument("--fresh", action="store_true", help="measure peers again, too")
     parser.add_argument("--markdown", type=Path, help="write the page here")
     parser.add_argument("--plot", type=Path, metavar="STEM", help="write STEM.png and STEM.svg (needs matplotlib)")
     parser.add_argument("--json", type=Path, help="write the numbers here")
     options = parser.parse_args(argv)
-    tools = [tool for tool in (*OURS, *PEERS) if options.rows in tool.name]
+    tools = [tool for tool in (*OURS, *PEERS) if re.search(options.rows, tool.name)]
     launcher()
     sections, results, sizes, failed = [], dict[str, list[Row]](), dict[str, int](), False
     for name in options.pair or (QUICK if options.quick else FILES):

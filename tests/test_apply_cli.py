@@ -146,6 +146,7 @@ def test_inspect_shows_each_record(package: Path, capsys: pytest.CaptureFixture[
     assert ["file", "full", "13", "B", "13", "B", "/a"] in lines
     assert ["end", "script", "full", "38", "B", "38", "B"] in lines
     assert not any(line[0] == "expect" for line in lines)
+    assert ["full:", "4", "records,"] in [line[:3] for line in lines]
     assert lines[-1][:4] == ["4", "records,", "2", "expected"]
 
 

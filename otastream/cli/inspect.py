@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import click
@@ -50,6 +51,8 @@ class _Totals:
     expects: int = 0
     sent: int = 0
     full: int = 0
+    engines: dict[str, Counter[str]] = field(default_factory=dict)
+    """By engine: records, sent, full; in the order in which they come."""
 
     def count(self, entries: Iterator[Entry]) -> Iterator[Entry]:
         for entry in entries:
@@ -59,15 +62,19 @@ class _Totals:
                 self.records += 1
                 self.sent += entry.sent
                 self.full += getattr(entry.record, "size", 0)
+                if name := _describe.engine(entry.record):
+                    numbers = {"records": 1, "sent": entry.sent, "full": getattr(entry.record, "size", 0)}
+                    self.engines.setdefault(name, Counter()).update(numbers)
             yield entry
 
-    def as_json(self, preamble: Preamble) -> dict[str, int]:
+    def as_json(self, preamble: Preamble) -> dict[str, object]:
         return {
             "records": self.records,
             "expects": self.expects,
             "sent": self.sent,
             "full": self.full,
             "package": preamble.length,
+            "engines": {name: dict(numbers) for name, numbers in self.engines.items()},
         }
 
 
@@ -90,6 +97,11 @@ def _show(preamble: Preamble, entries: Iterator[Entry], totals: _Totals) -> None
             click.echo(_row(entry))
             if note := getattr(entry.record, "note", None):
                 click.echo(f"  {_output.printable(note)}")
+    for name, numbers in totals.engines.items():
+        click.echo(
+            f"{name}: {_output.count(numbers['records'], 'record')}, {_output.size(numbers['sent'])} sent for "
+            f"{_output.size(numbers['full'])}{_output.share(numbers['sent'], numbers['full'])}"
+        )
     click.echo(
         f"{_output.count(totals.records, 'record')}, {_output.count(totals.expects, 'expected state')}; "
         f"{_output.size(totals.sent)} sent for {_output.size(totals.full)}{_output.share(totals.sent, totals.full)}, "
