@@ -49,7 +49,16 @@ ENGINES: Final[dict[str, tuple[EngineId, ...]]] = {
     "bsdiff": (EngineId.BSDIFF,),
     "xref": (EngineId.BSDIFF, EngineId.XREF),
 }
-"""Names of ``--engine`` and the delta engines that they allow; a file that is smaller in full is always sent so."""
+"""Names of ``--engine`` and the delta engines that they allow; a file that is smaller in full is always sent so. What
+auto allows is more from an effort of ``ALL_ENGINES`` on: ask ``engines``.
+"""
+
+EFFORTS: Final = range(1, 10)
+ALL_ENGINES: Final = 6
+"""The least effort at which auto tries every engine."""
+
+_ZSTD_LEVELS: Final = {1: 6, 2: 9, 3: 12, 4: 16}
+"""Of the package's codec at small efforts; from 5 on it is the usual one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +70,8 @@ class PackOptions:
     codec, None: its default. jobs: threads that make deltas. delta_max: larger files are sent full.
     block_buffer: largest erase block of the boards. scratch: bytes of a board's temporary folder that an update in
     place may take. signers: who signs the package. created: seconds since 1970 to write into the manifest.
-    cache: folder that keeps deltas from one run to the next; cache_limit: what stays in it.
+    cache: folder that keeps deltas from one run to the next; cache_limit: what stays in it. effort: 1 to 9, how much
+    time packing may take for a smaller package; see ``engines``.
     """
 
     codec: Codec | None = None
@@ -70,6 +80,7 @@ class PackOptions:
     frame_log: int = 16
     ram: int | None = None
     engine: str = "auto"
+    effort: int = 5
     jobs: int = 1
     delta_max: int = DELTA_MAX
     block_buffer: int = 65536
@@ -113,11 +124,24 @@ def check_options(options: PackOptions) -> None:
     """USAGE for what no package can be made with."""
     if options.engine not in ENGINES:
         raise error(Code.USAGE, f"engine {options.engine!r}: use one of {', '.join(ENGINES)}")
+    if options.effort not in EFFORTS:
+        raise error(Code.USAGE, f"effort {options.effort}: 1 to 9")
     if options.jobs < 1:
         raise error(Code.USAGE, "jobs must be at least 1")
     if options.codec is Codec.NONE and options.level is not None:
         raise error(Code.USAGE, "codec none has no level")
     check_signers(options.signers)
+
+
+def engines(options: PackOptions) -> tuple[EngineId, ...]:
+    """The delta engines to try for each file; the smallest result that the boards have memory for is sent.
+
+    auto: bsdiff, whose deltas any board decodes quickly; with an effort of 6 or more xref, too, where files are
+    programs or kernels.
+    """
+    if options.engine == "auto" and options.effort >= ALL_ENGINES:
+        return ENGINES["xref"]
+    return ENGINES[options.engine]
 
 
 def workspace_max(options: PackOptions) -> int:
@@ -160,7 +184,7 @@ def engine_memory(options: PackOptions) -> int:
     """Bytes that decoding may take for its engine: those of the largest xref model that keeps applying within the
     budget; 0 when xref is not to be used or there is no room for it.
     """
-    if EngineId.XREF not in ENGINES[options.engine]:
+    if EngineId.XREF not in engines(options):
         return 0
     options = _budgeted(options)
     top = xref.DEFAULT_LOG if options.ram in (None, XREF_RAM) else XREF_LOGS[-1]
@@ -239,4 +263,7 @@ def _made(codec: Codec, window_log: int, frame_log: int, options: PackOptions, *
         block_buffer=max(options.block_buffer, 65536),
         workspace=workspace,
     )
-    return Fit(codec, window_log, frame_log, need, options.level, workspace)
+    level = options.level
+    if level is None and codec is Codec.ZSTD:
+        level = _ZSTD_LEVELS.get(options.effort)
+    return Fit(codec, window_log, frame_log, need, level, workspace)

@@ -15,7 +15,7 @@ from otastream.config import Folder, Release
 from otastream.container import encode, encode_preamble
 from otastream.errors import Code, OtaError, error
 from otastream.model import Codec, EngineId, Event
-from otastream.options import ENGINES, Fit, PackOptions, adopt, engine_memory, fit, refit
+from otastream.options import Fit, PackOptions, adopt, engine_memory, engines, fit, refit
 from otastream.planning import Work, planned
 from otastream.stages.compress import compress
 from otastream.stages.decompress import decompress
@@ -115,9 +115,9 @@ def _diffed(work: Work, options: PackOptions) -> Generator[Ready, None, None]:
     """Every record but the end script in the order of execution, its engine decided."""
     yield from diff(work.begin, engines=())
     yield from work.images
-    engines, memory = ENGINES[options.engine], engine_memory(options)
+    tried, memory = engines(options), engine_memory(options)
     actions = work.steps.actions()
-    with closing(diff(actions, engines=engines, memory=memory, jobs=options.jobs, cache=work.cache)) as coded:
+    with closing(diff(actions, engines=tried, memory=memory, jobs=options.jobs, cache=work.cache)) as coded:
         yield from coded
 
 

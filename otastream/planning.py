@@ -12,7 +12,7 @@ from otastream.cache import DeltaCache
 from otastream.config import Folder, Release, check_release
 from otastream.fields import CODINGS
 from otastream.model import WORKSPACE_UNIT, Block, Manifest, Ubi, When
-from otastream.options import ENGINES, PackOptions, check_options, engine_memory, workspace_max
+from otastream.options import PackOptions, check_options, engine_memory, engines, workspace_max
 from otastream.spool import Steps, Trees
 from otastream.stages.diff import Views, diff
 from otastream.stages.hash import hash_entries, sketch_file
@@ -59,7 +59,7 @@ def planned(release: Release, options: PackOptions) -> Iterator[Work]:
         steps.add(gather.inline_scripts(release))
         if steps.sources:  # which engine codes such a record is decided later
             steps.workspace = max(steps.workspace, engine_memory(options))
-            steps.needs.update(fields.ENGINES[engine] for engine in ENGINES[options.engine])
+            steps.needs.update(fields.ENGINES[engine] for engine in engines(options))
         manifest = Manifest(
             steps.records, steps.bytes, tuple(sorted(steps.needs)), release.name, release.version, options.created
         )
@@ -73,7 +73,7 @@ def _plan_folder(folder: Folder, steps: Steps, options: PackOptions) -> None:
             trees.load_old(_entries(old, folder, options))
         trees.load_new(_entries(os.fsencode(folder.new), folder, options))
         place = Place(os.fsencode(folder.dest), os.fsencode(folder.new), old, force=folder.force)
-        sketch = sketch_file if ENGINES[options.engine] else None
+        sketch = sketch_file if engines(options) else None
         steps.add(gather.labelled(_limited(plan(trees, place=place, sketch=sketch), options), folder.label))
 
 
@@ -91,9 +91,9 @@ def _images(
     """Images are decided before the rest: what must hold on the board depends on whether a delta is sent."""
     images = []
     views = Views(options.encoders, workspace_max(options)) if options.encoders else None
-    engines, memory = ENGINES[options.engine], engine_memory(options)
+    tried, memory = engines(options), engine_memory(options)
     wanted = _limited(gather.images(release, unit=options.unit), options)
-    for item in diff(wanted, engines=engines, memory=memory, views=views, cache=cache, scratch=options.scratch):
+    for item in diff(wanted, engines=tried, memory=memory, views=views, cache=cache, scratch=options.scratch):
         images.append(item)
         if item.payload is not None:
             stack.callback(item.payload.close)
@@ -106,4 +106,4 @@ def _images(
 
 
 def _limited(steps: Iterable[Step], options: PackOptions) -> Iterator[Step]:
-    return limit(steps, deltas=bool(ENGINES[options.engine]), delta_max=options.delta_max)
+    return limit(steps, deltas=bool(engines(options)), delta_max=options.delta_max)

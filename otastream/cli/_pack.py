@@ -35,6 +35,9 @@ _OPTIONS: Final = (
     click.option("--engine", type=click.Choice(list(ENGINES)), default="auto", show_default=True,
                  help="How changed files are coded: xref makes the smallest deltas of programs and kernels, and takes "
                  "the most time. A file that is smaller in full, or as bsdiff, is sent so."),
+    click.option("--effort", type=click.IntRange(1, 9), default=5, show_default=True,
+                 help="Time for a smaller package. From 6 on --engine auto tries every engine for each file and sends "
+                 "the smallest; below 5 the codec works less. otastream inspect shows what was chosen."),
     click.option("--board-encoders", default=",".join(BOARD), show_default=True, metavar="NAMES",
                  help="What the boards can compress again (see otaunpack --version), of gzip, xz, zstd: deltas look "
                  "inside of images that are compressed so. none: they never do."),
@@ -78,6 +81,7 @@ class Arguments:
     begin_script: str | None
     end_script: str | None
     engine: str
+    effort: int
     board_encoders: str
     codec: str | None
     level: int | None
@@ -133,6 +137,7 @@ class Arguments:
             level=self.level,
             ram=size_option("--ram", self.ram),
             engine=self.engine,
+            effort=self.effort,
             encoders=encoders(self.board_encoders),
             jobs=self.jobs or len(os.sched_getaffinity(0)),
             delta_max=size_option("--delta-max", self.delta_max) or default.delta_max,
