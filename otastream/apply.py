@@ -6,11 +6,12 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
+from os import fsencode
 
 from otastream.errors import Code, error
 from otastream.keys import Keys, default_folder, load_trusted
 from otastream.model import Preamble
-from otastream.native import ExecOptions, Executor, Report, Tick
+from otastream.native import ExecOptions, Executor, Report, Slot, Tick
 from otastream.stages.decompress import decompress
 from otastream.stages.execute import block_buffer, execute
 from otastream.stages.read import Source, available_memory, read, seekable
@@ -31,6 +32,12 @@ class ApplyOptions:
     etc/otastream/keys. outer False: refuse a package that was compressed once more from outside (MAGIC). tick: called
     while C is at work, True asks to stop where nothing is half written. progress: called with the counters after each
     piece.
+
+    What is written can be chosen. slot: targets of this slot, which is started next when all is done; the board's
+    /etc/otastream/slots says what its slots are. select: if not 0, the mask of every image that has several targets, in
+    place of the package's. patterns: only targets whose path or label one of them matches (``*``, ``?``), none that one
+    behind ``!`` matches. hook: absolute path of a program that is run as PROG PATH IMAGE TARGET LABEL for each target
+    in preflight; 0: write it, 1: leave it alone, else HOOK. Single files can be left alone if they have a label.
     """
 
     root: str
@@ -43,6 +50,10 @@ class ApplyOptions:
     outer: bool = True
     tick: Tick | None = None
     progress: Callable[[Report], None] | None = None
+    slot: Slot = Slot.NONE
+    select: int = 0
+    patterns: tuple[str, ...] = ()
+    hook: str | None = None
 
 
 def apply_package(source: Source, options: ApplyOptions) -> Report:
@@ -50,7 +61,7 @@ def apply_package(source: Source, options: ApplyOptions) -> Report:
 
     A package that can be read twice (a regular file) is checked whole before anything is executed, so that a damaged
     one changes nothing; on a pipe every frame is checked before it is used. Running the same package again after any
-    failure or cut ends in the new state. Errors: any OtaError but CONFIG, CHANGED and OUTPUT.
+    failure or cut ends in the new state. Errors: any OtaError but CHANGED and OUTPUT.
     """
     memory = available_memory()
     keys = trusted_keys(options)
@@ -78,6 +89,10 @@ def _executor(options: ApplyOptions, preamble: Preamble) -> Executor:
         block_buffer=block_buffer(),
         workspace=preamble.workspace,
         coder=Coder(),
+        slot=options.slot,
+        select=options.select,
+        patterns=tuple(map(fsencode, options.patterns)),
+        hook=None if options.hook is None else fsencode(options.hook),
     )
     return Executor(options.root, options.tmp, options=settings, tick=options.tick)
 

@@ -15,8 +15,8 @@ from typing import Any, Final, Literal
 import msgspec
 
 from otastream.errors import Code, OtaError, error
-from otastream.fields import check_node, check_root
-from otastream.model import TARGETS_MAX
+from otastream.fields import ENV_MAX, check_env_name, check_env_value, check_node, check_root
+from otastream.model import ENV_VALUE_MAX, TARGETS_MAX
 
 TEXT_MAX: Final = 255  # bytes of a name, a version, a board
 LABEL_MAX: Final = 512
@@ -88,7 +88,10 @@ class Edit(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
-    """A whole package: the top of release.toml. Paths of local files are as they shall be opened."""
+    """A whole package: the top of release.toml. Paths of local files are as they shall be opened.
+
+    env: variables of the boot loader's environment, False: deleted.
+    """
 
     name: str | None = None
     version: str | None = None
@@ -98,6 +101,7 @@ class Release(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     image: tuple[Image, ...] = ()
     folder: tuple[Folder, ...] = ()
     file: tuple[Edit, ...] = ()
+    env: dict[str, str | bool] = {}
 
 
 _TABLES: Final[dict[str, type[msgspec.Struct]]] = {"scripts": Scripts, "image": Image, "folder": Folder, "file": Edit}
@@ -213,6 +217,7 @@ def check_release(release: Release) -> None:
         _check_place(check_root, folder.dest)
         if folder.force and folder.old is None:
             raise error(Code.CONFIG, "a folder with force needs old, which says what differs")
+    _check_env(release.env)
     labelled = (*release.image, *release.folder, *release.file, *release.scripts.inline)
     for item in labelled:
         _check_label(None if isinstance(item, str) else item.label)
@@ -239,6 +244,19 @@ def _check_image(image: Image) -> None:
         _check_place(check_node, node)
     if image.size is not None:
         parse_size(image.size)
+
+
+def _check_env(env: dict[str, str | bool]) -> None:
+    if len(env) > ENV_MAX:
+        raise error(Code.CONFIG, f"more than {ENV_MAX} changes of the environment")
+    for name, value in env.items():
+        if not check_env_name(name.encode()):
+            raise error(Code.CONFIG, f"env: {name!r} cannot be the name of a variable")
+        if value is True or (isinstance(value, str) and not check_env_value(value.encode())):
+            raise error(
+                Code.CONFIG,
+                f"env: {name} must be a text of 1 to {ENV_VALUE_MAX} bytes without control characters, or false",
+            )
 
 
 def _check_label(label: str | None) -> None:

@@ -19,6 +19,7 @@ class Code(enum.IntEnum):
     OUTPUT = 13
     LOCKED = 14
     CANCELLED = 15
+    HOOK = 16
     MAGIC = 20
     VERSION = 21
     TRUNCATED = 22
@@ -42,6 +43,7 @@ class Code(enum.IntEnum):
     MIN_VERSION = 53
     TOO_SMALL = 54
     RESULT = 55
+    ENV = 56
     IO = 60
     SPACE = 61
     RAM = 62
@@ -72,6 +74,7 @@ TEXTS: Final[dict[Code, str]] = {
     Code.OUTPUT: "the output cannot be written",
     Code.LOCKED: "another applier is at work on the same root",
     Code.CANCELLED: "stopped on request",
+    Code.HOOK: "the hook program failed",
     Code.MAGIC: "this is not an otastream package",
     Code.VERSION: "the package has a format version that this program does not know",
     Code.TRUNCATED: "the package ends too early",
@@ -95,6 +98,7 @@ TEXTS: Final[dict[Code, str]] = {
     Code.MIN_VERSION: "the installed version is too old for this package",
     Code.TOO_SMALL: "the image is larger than its target",
     Code.RESULT: "what was written is not what the package promises",
+    Code.ENV: "the environment of the boot loader cannot be used",
     Code.IO: "reading or writing failed",
     Code.SPACE: "not enough free space",
     Code.RAM: "not enough free memory",

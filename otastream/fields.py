@@ -16,10 +16,11 @@ from otastream.model import CodingId, EngineId, Record, Source, State, View
 
 # ---- names of kinds and fields ------------------------------------------------------------------------------------
 
-KINDS: Final = ("end", "manifest", "expect", "script", "block", "ubi", "file", "delete", "dir", "link", "move")
+KINDS: Final = ("end", "manifest", "expect", "script", "block", "ubi", "file", "delete", "dir", "link", "move", "env")
 ENGINES: Final = {EngineId.FULL: "full", EngineId.BSDIFF: "bsdiff", EngineId.XREF: "xref"}
 NEEDS_MAX: Final = 256
 XATTRS_MAX: Final = 1024
+ENV_MAX: Final = 256
 VIEWS: Final = {View.PARTS: "view-parts"}
 CODINGS: Final = {CodingId.DEFLATE: "deflate-zlib", CodingId.XZ: "xz-liblzma", CodingId.ZSTD: "zstd-1.5.4"}
 NEEDS: Final = frozenset([*KINDS[3:], *ENGINES.values(), *VIEWS.values(), *CODINGS.values()])
@@ -28,7 +29,7 @@ _NAMES: Final = [
     *("root", "path", "size", "digest", "mode", "uid", "gid", "engine", "source"),
     *("targets", "old_view", "new_view", "xattrs", "when", "label", "to", "type", "old"),
     *("new", "name", "version", "created", "records", "bytes", "compatible", "links", "needs"),
-    *("mask", "parents"),
+    *("mask", "parents", "env"),
 ]
 _KEYS: Final = {name: number for number, name in enumerate(_NAMES, 1)} | {
     "unit": 32, "scratch": 33, "plan": 34, "note": 35,
@@ -40,11 +41,12 @@ _EXPECT: Final = KINDS.index("expect")
 _KINDS: Final[dict[str, tuple[str, str]]] = {
     "end": ("", ""),
     "manifest": ("records bytes needs", "name version created"),
-    "expect 1": ("type path old new", "root source"),
-    "expect 2": ("type targets size digest", "source mask"),
+    "expect 1": ("type path old new", "root source label"),
+    "expect 2": ("type targets size digest", "source mask label"),
     "expect 3": ("type compatible", ""),
     "expect 4": ("type version", ""),
     "expect 5": ("type targets size digest source unit scratch plan", ""),
+    "expect 6": ("type env", ""),
     "script": ("when engine size digest", "label"),
     "block": ("targets size digest engine", "source old_view new_view label mask note unit plan"),
     "ubi": ("targets size digest engine", "source old_view new_view label mask note"),
@@ -53,6 +55,7 @@ _KINDS: Final[dict[str, tuple[str, str]]] = {
     "dir": ("path mode", "root uid gid xattrs label"),
     "link": ("path type to", "root uid gid label"),
     "move": ("path source size digest mode", "root uid gid xattrs label"),
+    "env": ("env", "label"),
     "source": ("size", "root path digest targets"),  # not a kind, but checked in the same way
 }
 Fields = dict[str, Any]
@@ -201,6 +204,31 @@ def _xattrs(name: str, value: Any) -> model.Xattrs:
     return tuple(pairs)
 
 
+def check_env_name(name: bytes) -> bool:
+    """Whether this can be the name of a variable: 1 to 255 printable characters of ASCII but ``=``."""
+    return 1 <= len(name) <= model.NAME_MAX and all(0x20 < char < 0x7F and char != 0x3D for char in name)
+
+
+def check_env_value(value: bytes) -> bool:
+    """Whether this can be a value: 1 to 4096 bytes without control characters."""
+    return 1 <= len(value) <= model.ENV_VALUE_MAX and all(char >= 0x20 and char != 0x7F for char in value)
+
+
+def _env(name: str, value: Any) -> model.EnvChanges:
+    changes = []
+    if not 1 <= len(_items(name, value)) <= ENV_MAX:
+        raise error(Code.FORMAT, f"{len(value)} changes of the environment")
+    for change in value:
+        if not 1 <= len(_items(name, change)) <= 2 or not check_env_name(_bytes(name, change[0])):
+            raise error(Code.FORMAT, "a change of the environment is not a name, or a name and a value")
+        if len(change) == 2 and not check_env_value(_bytes(name, change[1])):
+            raise error(Code.FORMAT, "a value of the environment is empty, too long, or has control characters")
+        changes.append(change)
+    if any(a[0] >= b[0] for a, b in itertools.pairwise(changes)):
+        raise error(Code.FORMAT, "names of the environment do not rise")
+    return tuple(changes)
+
+
 def check_link_text(name: str, value: Any) -> bytes:
     """Text of a symbolic link: 1..4096 bytes without NUL, or FORMAT."""
     text: bytes = _bytes(name, value)
@@ -275,6 +303,7 @@ _FIELDS: Final[dict[str, _Check]] = {
     "needs": _needs,
     "mask": _uint((1 << model.TARGETS_MAX) - 1),
     "parents": _flag,
+    "env": _env,
     "note": _label(255),
     "unit": _unit,
     "scratch": _size,
@@ -431,6 +460,7 @@ _DECODERS: Final[dict[str, Callable[[Fields], Record]]] = {
     "expect 3": lambda fields: model.ExpectBoard(**_expect(fields)),
     "expect 4": lambda fields: model.ExpectVersion(**_expect(fields)),
     "expect 5": lambda fields: model.ExpectInPlace(**_in_place(_expect(fields))),
+    "expect 6": lambda fields: model.ExpectEnv(**_expect(fields)),
     "script": _script,
     "block": lambda fields: model.Block(**_in_place(_payload(fields, nodes=True))),
     "ubi": lambda fields: model.Ubi(**_payload(fields, nodes=True)),
@@ -439,6 +469,7 @@ _DECODERS: Final[dict[str, Callable[[Fields], Record]]] = {
     "dir": lambda fields: model.Dir(**_owner(fields)),
     "link": _link,
     "move": _move,
+    "env": lambda fields: model.Env(**fields),
 }
 
 # class -> (number of its kind, key of _KINDS and _DECODERS)
@@ -450,6 +481,7 @@ _CLASSES: Final[dict[type, tuple[int, str]]] = {
     model.ExpectBoard: (2, "expect 3"),
     model.ExpectVersion: (2, "expect 4"),
     model.ExpectInPlace: (2, "expect 5"),
+    model.ExpectEnv: (2, "expect 6"),
     model.Script: (3, "script"),
     model.Block: (4, "block"),
     model.Ubi: (5, "ubi"),
@@ -458,6 +490,7 @@ _CLASSES: Final[dict[type, tuple[int, str]]] = {
     model.Dir: (8, "dir"),
     model.Link: (9, "link"),
     model.Move: (10, "move"),
+    model.Env: (11, "env"),
 }
 _RENAMED: Final = {"single": "links", "node": "targets", "owner": "uid"}  # attributes whose field has another name
 _ATTRIBUTES: Final[dict[type, list[tuple[str, int]]]] = {

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 from otastream.config import Edit, Image, Release, parse_mode, parse_size
 from otastream.errors import Code, error
-from otastream.model import ABSENT, ANY, Expect, ExpectBoard, ExpectVersion, When
+from otastream.model import ABSENT, ANY, EnvChanges, Expect, ExpectBoard, ExpectVersion, When
 from otastream.stages.hash import hash_file
-from otastream.stages.single import Hashed, delete_step, file_step, image_step, script_step
+from otastream.stages.single import Hashed, delete_step, environment_step, file_step, image_step, script_step
 from otastream.tree import Step
 
 
@@ -33,6 +33,13 @@ def inline_scripts(release: Release) -> Iterator[Step]:
     for item in release.scripts.inline:
         path, label = (item, None) if isinstance(item, str) else (item.path, item.label)
         yield from script(path, When.INLINE, label)
+
+
+def environment(release: Release) -> list[Step]:
+    """The step that changes the boot loader's environment; none where nothing is to be changed."""
+    pairs = sorted((name.encode(), value) for name, value in release.env.items())
+    changes: EnvChanges = tuple((name, value.encode()) if isinstance(value, str) else (name,) for name, value in pairs)
+    return [environment_step(changes)] if changes else []
 
 
 def images(release: Release, *, unit: int) -> Iterator[Step]:

@@ -19,6 +19,7 @@ NAME_MAX: Final = 255
 DEPTH_MAX: Final = 64
 TARGETS_MAX: Final = 8
 SCRIPT_MAX: Final = 1 << 20
+ENV_VALUE_MAX: Final = 4096
 SIZE_MAX: Final = (1 << 63) - 1
 UNIT_MIN: Final = 4096
 UNIT_MAX: Final = 1 << 26
@@ -125,6 +126,8 @@ class Owner:
 
 
 Xattrs = tuple[tuple[bytes, bytes], ...]
+EnvChanges = tuple[tuple[bytes] | tuple[bytes, bytes], ...]
+"""Variables of the boot loader's environment, names rising: (name, value) sets one, (name,) deletes it."""
 
 # ---- records ---------------------------------------------------------------------------------------------------
 
@@ -146,6 +149,7 @@ class ExpectTree:
     new: State
     root: bytes = b"/"
     source: Source | None = None
+    label: str | None = None  # with one, the path may be left alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +159,7 @@ class ExpectNode:
     digest: int
     source: Source | None = None
     mask: int | None = None
+    label: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +187,14 @@ class ExpectInPlace:
     plan: int
 
 
-Expect = ExpectTree | ExpectNode | ExpectBoard | ExpectVersion | ExpectInPlace
+@dataclass(frozen=True, slots=True)
+class ExpectEnv:
+    """The environment is there, whole, and has room for these changes."""
+
+    env: EnvChanges
+
+
+Expect = ExpectTree | ExpectNode | ExpectBoard | ExpectVersion | ExpectInPlace | ExpectEnv
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,11 +301,19 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
+class Env:
+    """Change the boot loader's environment."""
+
+    env: EnvChanges
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     """The package is complete."""
 
 
-Action = Script | Block | Ubi | File | Delete | Dir | Link | Move
+Action = Script | Block | Ubi | File | Delete | Dir | Link | Move | Env
 Record = Manifest | Expect | Action | End
 
 # ---- the record stream as events -------------------------------------------------------------------------------

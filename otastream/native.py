@@ -440,6 +440,15 @@ def ota_py_coder_step(handle: Any, encode: int, cursor_in: Any, cursor_out: Any,
 # ---- executing -------------------------------------------------------------------------------------------------
 
 
+class Slot(enum.IntEnum):
+    """Which of two slots is written, and started next. AUTO: the one that does not run."""
+
+    NONE = 0
+    A = 1
+    B = 2
+    AUTO = 3
+
+
 class Phase(enum.IntEnum):
     """How far an update has come."""
 
@@ -462,6 +471,7 @@ class Report:
     records_done: int
     records_total: int
     skipped: int
+    left_out: int
     bytes_done: int
     bytes_total: int
     bytes_written: int
@@ -481,6 +491,7 @@ class ExecOptions:
 
     check_only: read all records, look at no target. workspace: for engines and views, as the preamble states it.
     coder: for views; without one, a package that needs any is refused.
+    slot, select, patterns, hook: see ``otastream.apply.ApplyOptions``.
     """
 
     dry_run: bool = False
@@ -494,6 +505,10 @@ class ExecOptions:
     workspace: int = 0
     coder: Coder | None = None
     shell: bytes | None = None
+    slot: Slot = Slot.NONE
+    select: int = 0
+    patterns: tuple[bytes, ...] = ()
+    hook: bytes | None = None
 
 
 class _TickContext:
@@ -525,6 +540,7 @@ def _report(raw: Any) -> Report:
         records_done=raw.records_done,
         records_total=raw.records_total,
         skipped=raw.skipped,
+        left_out=raw.left_out,
         bytes_done=raw.bytes_done,
         bytes_total=raw.bytes_total,
         bytes_written=raw.bytes_written,
@@ -556,6 +572,7 @@ class Executor:
         self._coder = None if self._options.coder is None else _CoderContext(self._options.coder)
         self._handle = ffi.NULL if self._tick is None else ffi.new_handle(self._tick)
         self._posix: Any = None
+        self._patterns: Any = None
         self._workspace: Any = None
         self._exec: Any = None
         self._last: Report | None = None
@@ -599,6 +616,16 @@ class Executor:
             raise self._failure(status)
         return self.report
 
+    def slots(self, action: SlotAction) -> SlotStatus:
+        """See ``slots`` of this module."""
+        self._require()
+        block = ffi.new("uint8_t[]", self._options.block_buffer)
+        found = ffi.new("struct ota_slot_status *")
+        status = int(lib.ota_posix_slots_run(self._posix, int(action), block, len(block), found))
+        if status < 0:
+            raise error(_code(status), os.fsdecode(bytes(ffi.string(found.detail))))
+        return _slot_status(found)
+
     @property
     def report(self) -> Report:
         """The counters now; also after the executor was left."""
@@ -612,7 +639,20 @@ class Executor:
         options = self._options
         root, tmp = ffi.new("char[]", self._root), ffi.new("char[]", self._tmp)
         shell = ffi.NULL if options.shell is None else ffi.new("char[]", options.shell)
-        settings = ffi.new("struct ota_posix_options *", {"root": root, "tmp": tmp, "shell": shell})
+        hook = ffi.NULL if options.hook is None else ffi.new("char[]", options.hook)
+        patterns = [ffi.new("char[]", pattern) for pattern in options.patterns]
+        self._patterns = (patterns, ffi.new("char *[]", patterns))  # what C keeps pointers to
+        settings = ffi.new(
+            "struct ota_posix_options *",
+            {
+                "root": root,
+                "tmp": tmp,
+                "shell": shell,
+                "hook": hook,
+                "patterns": self._patterns[1],
+                "pattern_count": len(patterns),
+            },
+        )
         if self._tick is not None:
             settings.tick, settings.tick_ctx = lib.ota_py_tick, self._handle
         size = int(lib.ota_posix_size())
@@ -637,6 +677,8 @@ class Executor:
                 "allow_downgrade": options.allow_downgrade,
                 "window": options.window,
                 "block_buffer": options.block_buffer,
+                "slot": int(options.slot),
+                "select": options.select,
                 "header_max": options.header_max,
                 "workspace": options.workspace,
                 "coder": ffi.NULL if self._coder is None else self._coder.raw,
@@ -676,6 +718,60 @@ class Executor:
             target=report.target or None,
             record=report.record,
         )
+
+
+# ---- slots -----------------------------------------------------------------------------------------------------
+
+
+class SlotAction(enum.IntEnum):
+    """What to do to the slots of a board."""
+
+    STATUS = 0
+    GOOD = 1
+    ROLLBACK = 2
+
+
+@dataclass(frozen=True, slots=True)
+class SlotStatus:
+    """The two slots of a board; a slot is ``a``, ``b``, or None where it is not known or there is none.
+
+    selected: what the boot loader starts next. trial: whether it has yet to prove to work; None: this board has no
+    trials. incomplete: a slot whose update began and did not end. good: the slots that have proved to work; None: this
+    board does not keep that.
+    """
+
+    running: str | None
+    selected: str | None
+    trial: bool | None
+    incomplete: str | None
+    good: tuple[str, ...] | None
+    boot_count: int
+
+
+def slots(root: str, tmp: str, action: SlotAction, *, block_buffer: int = 1 << 16) -> SlotStatus:
+    """Do this to the slots of the board beneath ``root``; their state afterwards.
+
+    CONFIG: the board has no slots, or this cannot be done now. ENV: its environment cannot be used. LOCKED: an update
+    is at work. Other errors: those of nodes.
+    """
+    with Executor(root, tmp, options=ExecOptions(block_buffer=block_buffer)) as executor:
+        return executor.slots(action)
+
+
+def _slot(number: int) -> str | None:
+    return None if number < 0 else "ab"[number]
+
+
+def _slot_status(raw: Any) -> SlotStatus:
+    good = None if raw.good < 0 else tuple(name for bit, name in enumerate("ab") if raw.good >> bit & 1)
+    return SlotStatus(
+        running=_slot(raw.running),
+        selected=_slot(raw.selected),
+        trial=None if raw.trial < 0 else bool(raw.trial),
+        incomplete=_slot(raw.incomplete),
+        good=good,
+        boot_count=raw.boot_count,
+    )
 
 
 def _code_of(exc: BaseException | None) -> Code:

@@ -33,7 +33,6 @@ class Partition:
     fstype: str
     size: int | None
     mask: str | None
-    environment: str
 
 
 class PartitionConfig:
@@ -65,9 +64,11 @@ class PartitionConfig:
         targets = tuple(of("OTABLK").split())
         if not targets:
             raise error(Code.CONFIG, f"partition {name} has no {name}$(OTABLK), the node to write", target=self._path)
-        return Partition(
-            name, targets, of("FSTYPE"), self._size(name), of("OTAMASK") or None, self._raw(name, "BLKENV")
-        )
+        return Partition(name, targets, of("FSTYPE"), self._size(name), of("OTAMASK") or None)
+
+    def environment(self, name: str) -> str:
+        """The variables that go with a partition, as BLKENV has them. CONFIG: a value cannot be known."""
+        return self.value(f"{name}$(BLKENV)").strip()
 
     def value(self, name: str) -> str:
         """A variable with everything in it replaced; empty when it is not set. CONFIG: only make can tell."""

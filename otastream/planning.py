@@ -57,6 +57,7 @@ def planned(release: Release, options: PackOptions) -> Iterator[Work]:
             _plan_folder(folder, steps, options)
         steps.add(_limited(gather.edits(release), options))
         steps.add(gather.inline_scripts(release))
+        steps.add(gather.environment(release))
         if steps.sources:  # which engine codes such a record is decided later
             steps.workspace = max(steps.workspace, engine_memory(options))
             steps.needs.update(fields.ENGINES[engine] for engine in engines(options))

@@ -66,6 +66,7 @@ class Change(enum.StrEnum):
     MOVED = "moved"
     DELETED = "deleted"
     SCRIPT = "script"
+    ENVIRONMENT = "environment"
     NONE = "none"
 
 

@@ -13,7 +13,7 @@ packages() {
     peers) echo "xdelta3 zstd bsdiff rdiff valgrind" ;;
     corpus) echo "apt dpkg debian-archive-keyring squashfs-tools" ;;
     board) echo "qemu-system-arm gcc-arm-linux-gnueabihf gcc-aarch64-linux-gnu gcc make apt dpkg" \
-        "debian-archive-keyring squashfs-tools mtd-utils e2fsprogs" ;;
+        "debian-archive-keyring squashfs-tools mtd-utils e2fsprogs libubootenv-tool" ;;
     *) echo "apt.sh: no group '$1'; there are: $groups" >&2; exit 2 ;;
     esac
 }
@@ -24,7 +24,7 @@ why() {
     fuzz) echo "libFuzzer and its sanitizers come with clang and its runtime" ;;
     peers) echo "delta tools to compare with in demo and bench, and what counts instructions; each is optional" ;;
     corpus) echo "to fetch pairs from Debian's archive, and to make images of them" ;;
-    board) echo "to compile the board program, and to run it on an emulated board" ;;
+    board) echo "to compile the board program, and to run it on an emulated board beside U-Boot's own tools" ;;
     esac
 }
 

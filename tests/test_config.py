@@ -58,12 +58,27 @@ def test_the_example_packs(tmp_path: Path) -> None:
     assert kinds == (
         ["Manifest", "ExpectBoard", "ExpectVersion", "ExpectNode", "ExpectNode", "ExpectInPlace"]
         + ["ExpectTree"] * 4
-        + ["Script", "Script", "Block", "Ubi", "Block", "File", "File", "File", "Delete", "Script", "Script", "End"]
+        + ["ExpectEnv"]
+        + [
+            "Script",
+            "Script",
+            "Block",
+            "Ubi",
+            "Block",
+            "File",
+            "File",
+            "File",
+            "Delete",
+            "Script",
+            "Script",
+            "Env",
+            "End",
+        ]
     )
-    manifest, block = records[0], records[12]
+    manifest, block = records[0], records[13]
     assert isinstance(manifest, model.Manifest)
-    assert (manifest.name, manifest.version, manifest.records) == ("acme-cam", "1.4.2", 11)
-    assert summary.records == 11
+    assert (manifest.name, manifest.version, manifest.records) == ("acme-cam", "1.4.2", 12)
+    assert summary.records == 12
     assert isinstance(block, model.Block)
     assert block.source is not None
     assert block.source.node == b"/dev/mtdblock4"

@@ -45,7 +45,15 @@ def test_summary_as_json(folders: tuple[str, str, str], capsys: pytest.CaptureFi
     old, new, package = folders
     assert run(["pack", old, new, "--dest", "/config", "-o", package, "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
-    assert summary["changes"] == {"added": 1, "changed": 1, "meta": 1, "moved": 1, "deleted": 1, "script": 0}
+    assert summary["changes"] == {
+        "added": 1,
+        "changed": 1,
+        "meta": 1,
+        "moved": 1,
+        "deleted": 1,
+        "script": 0,
+        "environment": 0,
+    }
     assert (summary["records"], summary["deltas"]) == (5, 1)
     assert summary["package"] == Path(package).stat().st_size
     assert summary["content"] == len((Path(new) / "changed").read_bytes()) + len(b"added")

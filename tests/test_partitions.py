@@ -46,11 +46,12 @@ def test_partitions() -> None:
     assert found.flash_type == "spinand"
     assert found.names() == ("boot", "kernel", "rootfs", "customer")
     assert [found.partition(name) for name in found.names()] == [
-        Partition("boot", ("/dev/mtd0", "/dev/mtd1"), "", None, "0x1", ""),
-        Partition("kernel", ("/dev/mtd3", "/dev/mtd4"), "", 0x500000, None, ""),
-        Partition("rootfs", ("/dev/mtd5",), "squashfs", 6291456, None, ""),
-        Partition("customer", ("/dev/ubi0_1",), "ubifs", 6291456, None, "size $(customer$(PATSIZE))\\nother 1"),
+        Partition("boot", ("/dev/mtd0", "/dev/mtd1"), "", None, "0x1"),
+        Partition("kernel", ("/dev/mtd3", "/dev/mtd4"), "", 0x500000, None),
+        Partition("rootfs", ("/dev/mtd5",), "squashfs", 6291456, None),
+        Partition("customer", ("/dev/ubi0_1",), "ubifs", 6291456, None),
     ]
+    assert [found.environment(name) for name in ("boot", "customer")] == ["", "size 6291456\\nother 1"]
 
 
 @pytest.mark.parametrize(

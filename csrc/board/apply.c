@@ -118,6 +118,8 @@ static int allocate(struct board *b)
     b->exec_options.header_max = OTA_HEADER_MAX;
     b->exec_options.workspace = p->workspace;
     b->exec_options.coder = board_coder();
+    b->exec_options.slot = (int)b->options.slot;
+    b->exec_options.select = b->options.select;
     b->exec_size = ota_exec_size(&b->exec_options);
     b->codec_size = board_codec_size(p->codec, (uint64_t)1 << p->window_log);
     if (b->exec_size == 0) {
@@ -146,7 +148,8 @@ static int begin_exec(struct board *b)
     if (b->exec_options.check_only) {
         check_port(b, &port);
     } else {
-        struct ota_posix_options o = {b->options.root, b->options.tmp, NULL, on_tick, b};
+        struct ota_posix_options o = {b->options.root,     b->options.tmp,           NULL,           on_tick, b,
+                                      b->options.patterns, b->options.pattern_count, b->options.hook};
         int os_error = 0;
         r = ota_posix_init(b->posix, ota_posix_size(), &o, &os_error);
         if (r != 0) {
@@ -350,6 +353,9 @@ static void say_success(const struct board *b)
     const struct ota_report *r = &b->report;
     unsigned long long total = r->records_total;
     unsigned long long done = r->records_done;
+    if (r->left_out > 0) {
+        fprintf(stderr, "%llu targets left alone; ", (unsigned long long)r->left_out);
+    }
     if (b->options.verify) {
         fprintf(stderr, "the package is whole: %llu record%s\n", total, total == 1 ? "" : "s");
     } else if (b->options.dry_run) {

@@ -19,6 +19,7 @@
  *   display.c   the program that shows it on a screen
  *   care.c      memory, OOM score, signals, watchdog, warnings
  *   selftest.c  --self-test
+ *   slots.c     --slot-status, --mark-good, --rollback
  */
 #ifndef OTA_BOARD_H
 #define OTA_BOARD_H
@@ -72,7 +73,9 @@ void *board_memory_take(struct board_memory *m, size_t size);
 
 /* ---- options ----------------------------------------------------------------------------------------------------- */
 
-enum board_mode { BOARD_APPLY, BOARD_HELP, BOARD_VERSION, BOARD_SELF_TEST };
+enum board_mode { BOARD_APPLY, BOARD_HELP, BOARD_VERSION, BOARD_SELF_TEST, BOARD_SLOTS };
+
+#define BOARD_PATTERNS 16u
 enum board_progress {
     BOARD_PROGRESS_AUTO,
     BOARD_PROGRESS_BAR,
@@ -95,10 +98,16 @@ struct board_options {
     int allow_downgrade;
     int quiet; /* say nothing at the end */
     enum board_progress progress;
-    const char *status;   /* NULL: none */
-    const char *watchdog; /* NULL: none */
-    const char *picture;  /* NULL: no display */
-    const char *rotate;   /* NULL or "0" to "3" */
+    const char *status;         /* NULL: none */
+    const char *watchdog;       /* NULL: none */
+    const char *picture;        /* NULL: no display */
+    const char *rotate;         /* NULL or "0" to "3" */
+    enum ota_slot_action slots; /* BOARD_SLOTS */
+    enum ota_slot_choice slot;
+    uint32_t select;  /* 0: as the package says */
+    const char *hook; /* NULL: none */
+    uint32_t pattern_count;
+    const char *patterns[BOARD_PATTERNS];
 };
 
 /* 0 or -OTA_E_USAGE, said on stderr. */
@@ -297,6 +306,8 @@ void board_warnings_install(struct ota_port *port, const char *root);
 
 /* The whole run, messages and status file included; the exit code. One at a time. */
 int board_apply(const struct board_options *options);
+/* Do what is asked to the board's slots and print their state; the exit code. */
+int board_slots(const struct board_options *o);
 /* Check this program on this machine, beneath options->tmp; the exit code. */
 int board_self_test(const struct board_options *o);
 

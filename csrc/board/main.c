@@ -49,6 +49,8 @@ int main(int argc, char **argv)
     case BOARD_VERSION:
         say_version();
         return 0;
+    case BOARD_SLOTS:
+        return board_slots(&options);
     case BOARD_SELF_TEST:
         return board_self_test(&options);
     default:

@@ -3,7 +3,9 @@
 
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     OPT_ROOT = 256,
@@ -15,21 +17,33 @@ enum {
     OPT_VERIFY,
     OPT_IGNORE_SPACE,
     OPT_VOLATILE,
-    OPT_DOWNGRADE
+    OPT_DOWNGRADE,
+    OPT_SLOT,
+    OPT_SELECT,
+    OPT_TARGET,
+    OPT_HOOK,
+    OPT_SLOTS /* and the actions behind it */
 };
 
 static const struct option long_options[] = {
     {"allow-downgrade", no_argument, NULL, OPT_DOWNGRADE},
     {"dry-run", no_argument, NULL, 'n'},
     {"help", no_argument, NULL, 'h'},
+    {"hook", required_argument, NULL, OPT_HOOK},
     {"ignore-space", no_argument, NULL, OPT_IGNORE_SPACE},
     {"keys", required_argument, NULL, 'k'},
+    {"mark-good", no_argument, NULL, OPT_SLOTS + OTA_SLOTS_GOOD},
     {"picture", required_argument, NULL, 'p'},
     {"progress", required_argument, NULL, OPT_PROGRESS},
+    {"rollback", no_argument, NULL, OPT_SLOTS + OTA_SLOTS_ROLLBACK},
     {"root", required_argument, NULL, OPT_ROOT},
     {"rotate", required_argument, NULL, 's'},
+    {"select", required_argument, NULL, OPT_SELECT},
     {"self-test", no_argument, NULL, OPT_SELF_TEST},
+    {"slot", required_argument, NULL, OPT_SLOT},
+    {"slot-status", no_argument, NULL, OPT_SLOTS},
     {"status", required_argument, NULL, OPT_STATUS},
+    {"target", required_argument, NULL, OPT_TARGET},
     {"tmp", required_argument, NULL, 't'},
     {"verify", no_argument, NULL, OPT_VERIFY},
     {"version", no_argument, NULL, OPT_VERSION},
@@ -67,6 +81,63 @@ static int set_progress(struct board_options *o, const char *name)
         }
     }
     return usage("no such progress: ", name);
+}
+
+static int set_slot(struct board_options *o, const char *name)
+{
+    static const char *const names[] = {"a", "b", "auto"};
+    unsigned i;
+    for (i = 0; i < 3; i++) {
+        if (strcmp(name, names[i]) == 0) {
+            o->slot = (enum ota_slot_choice)(OTA_SLOTS_A + i);
+            return 0;
+        }
+    }
+    return usage("no such slot: ", name);
+}
+
+static int set_select(struct board_options *o, const char *text)
+{
+    char *end;
+    unsigned long mask = strtoul(text, &end, 0);
+    if (*text < '0' || *text > '9' || *end != '\0' || mask == 0 || mask >= 1u << OTA_TARGETS_MAX) {
+        return usage("no mask of up to 8 targets: ", text);
+    }
+    o->select = (uint32_t)mask;
+    return 0;
+}
+
+static int add_pattern(struct board_options *o, const char *pattern)
+{
+    if (o->pattern_count == BOARD_PATTERNS) {
+        return usage("too many --target", "");
+    }
+    o->patterns[o->pattern_count++] = pattern;
+    return 0;
+}
+
+/* Options that choose targets, and slots. */
+static int take_choice(struct board_options *o, int option)
+{
+    switch (option) {
+    case OPT_SLOT:
+        return set_slot(o, optarg);
+    case OPT_SELECT:
+        return set_select(o, optarg);
+    case OPT_TARGET:
+        return add_pattern(o, optarg);
+    case OPT_HOOK:
+        o->hook = optarg;
+        return access(optarg, X_OK) == 0 ? 0 : usage("not a program: ", optarg);
+    case OPT_SLOTS + OTA_SLOTS_STATUS:
+    case OPT_SLOTS + OTA_SLOTS_GOOD:
+    case OPT_SLOTS + OTA_SLOTS_ROLLBACK:
+        o->mode = BOARD_SLOTS;
+        o->slots = (enum ota_slot_action)(option - OPT_SLOTS);
+        return 0;
+    default:
+        return usage("unknown option, or one without its argument", "");
+    }
 }
 
 static int take(struct board_options *o, int option)
@@ -127,7 +198,7 @@ static int take(struct board_options *o, int option)
         o->mode = BOARD_VERSION;
         return 0;
     default:
-        return usage("unknown option, or one without its argument", "");
+        return take_choice(o, option);
     }
 }
 
@@ -180,6 +251,15 @@ void board_help(void)
         "  -s, --rotate N        turn its bars and text clockwise: 0 not, 1 by 90, 2 by 180, 3 by 270 degrees\n"
         "      --ignore-space    do not compare free space before writing\n"
         "      --allow-downgrade  take a package that is older than what this board has run; only without keys\n"
+        "      --slot a|b|auto   write this slot (auto: the one that does not run) and start it next; what the slots\n"
+        "                        are says /etc/otastream/slots\n"
+        "      --select MASK     which targets of an image that has several are written; bit 0: the first\n"
+        "      --target PATTERN  only targets whose path or label matches (*, ?); !PATTERN: not those; repeatable\n"
+        "      --hook PROG       asked before anything is written: PROG PATH IMAGE TARGET LABEL exits with 0 to write\n"
+        "                        a target, with 1 to leave it alone\n"
+        "      --slot-status     show which slot runs, which is next, and what is known of them\n"
+        "      --mark-good       the slot that runs works: end its trial\n"
+        "      --rollback        start the other slot again\n"
         "      --volatile-scratch  update in place even if -t is in memory: a power cut then costs the target\n"
         "      --root DIR        folder that stands for / of the board [/]\n"
         "      --progress HOW    auto, bar, json, numeric or none; on stderr [auto: bar on a terminal]\n"

@@ -18,7 +18,7 @@ size_t ota_exec_size(const struct ota_exec_options *o)
     size_t full = ota_engine_size(OTA_ENGINE_FULL, o->window);
     if (engine == 0 || full == 0 || o->block_buffer < OTA_SMALL_BUFFER || o->block_buffer % 512u != 0 ||
         o->block_buffer > (1u << 26) || o->header_max < 256u || o->header_max > OTA_HEADER_MAX ||
-        o->workspace > OTA_WORKSPACE_MAX)
+        o->workspace > OTA_WORKSPACE_MAX || o->slot < OTA_SLOTS_NONE || o->slot > OTA_SLOTS_AUTO)
         return 0;
     if (full > engine)
         engine = full;
@@ -40,6 +40,7 @@ int ota_exec_init(void *workspace, size_t len, const struct ota_exec_options *op
     ex->options = *options;
     ex->options.dry_run |= options->check_only;
     ex->report.script_exit = -1;
+    ex->slot = -1;
     at += align8(sizeof *ex);
     ex->engine = at;
     ex->engine_len = size - align8(sizeof *ex) - align8(options->header_max) - options->block_buffer;
@@ -232,15 +233,17 @@ static int pass_preflight(struct ota_exec *ex)
     }
     ex->passed = 1;
     ex->stage = OTA_AT_ACTIONS;
-    return 0;
+    return ex->options.dry_run || !ex->slot_wrong ? 0 : ota_exec_slots_event(ex, OTA_SLOT_BEGIN);
 }
 
 static int act(struct ota_exec *ex)
 {
+    int st;
     switch (ex->rec.kind) {
     case OTA_KIND_MANIFEST:
         ex->stage = OTA_AT_EXPECTS;
-        return ota_exec_check_accepted(ex);
+        st = ota_exec_check_accepted(ex);
+        return st != 0 ? st : ota_exec_slots_begin(ex);
     case OTA_KIND_EXPECT:
         return ex->options.check_only ? 0 : ota_exec_expect(ex);
     case OTA_KIND_SCRIPT:
@@ -258,10 +261,12 @@ static int act(struct ota_exec *ex)
         return ota_exec_link(ex);
     case OTA_KIND_MOVE:
         return ota_exec_move(ex);
+    case OTA_KIND_ENV:
+        return ota_exec_env(ex);
     default:
         ex->ended = 1;
         ex->stage = OTA_AT_END;
-        return 0;
+        return ex->options.dry_run ? 0 : ota_exec_slots_event(ex, OTA_SLOT_SWITCH);
     }
 }
 
@@ -297,7 +302,9 @@ static int record_begin(struct ota_exec *ex)
         ota_exec_target(ex, r->targets[0], (struct ota_text){NULL, 0});
     else if (r->path.len > 0)
         ota_exec_target(ex, r->root, r->path);
-    if (ex->passed && ex->options.dry_run && r->kind != OTA_KIND_END) {
+    if ((st = ota_exec_choose(ex)) < 0)
+        return st;
+    if (st == 1 || (ex->passed && ex->options.dry_run && r->kind != OTA_KIND_END)) {
         ex->sink = OTA_SINK_SKIP;
         st = 0;
     } else {

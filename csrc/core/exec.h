@@ -6,6 +6,8 @@
  * exec_tree.c    file, delete, dir, link, move
  * exec_node.c    block, ubi
  * in_place.c, exec_in_place.c   block, a node onto itself
+ * exec_env.c     env, and what an update of a slot tells the boot loader
+ * exec_choose.c  which targets are written: slots, masks, whoever is asked
  */
 #ifndef OTA_CORE_EXEC_H
 #define OTA_CORE_EXEC_H
@@ -13,6 +15,7 @@
 #include "flash.h"
 #include "in_place.h"
 #include "otastream.h"
+#include "slots.h"
 #include "view.h"
 #include "wire.h"
 
@@ -20,6 +23,7 @@
 
 #define OTA_SMALL_BUFFER 4096u
 #define OTA_FS_MAX 8u
+#define OTA_ANSWERS_MAX 256u
 
 /* Where decoded bytes go. */
 enum ota_sink {
@@ -89,6 +93,14 @@ struct ota_exec {
 
     struct ota_fs fs[OTA_FS_MAX];
     unsigned fs_count;
+
+    int slot;       /* that is written: 0, 1; -1: slots do not matter */
+    int slot_used;  /* a target of it is written */
+    int slot_wrong; /* preflight saw one that is not new yet */
+    struct ota_slots slots;
+    uint32_t asked;                    /* images and labelled files in preflight so far */
+    uint64_t answers[OTA_ANSWERS_MAX]; /* XXH64 of a target's name, with bit 0 the answer */
+    unsigned answer_count;
 
     uint8_t *header;
     uint8_t *engine;
@@ -161,5 +173,16 @@ int ota_in_place_expect(struct ota_exec *ex, uint64_t *space); /* preflight; byt
 int ota_in_place_begin(struct ota_exec *ex);
 int ota_in_place_feed(struct ota_exec *ex, const uint8_t *data, size_t len);
 int ota_in_place_finish(struct ota_exec *ex);
+
+/* exec_env.c */
+int ota_exec_expect_env(struct ota_exec *ex);
+int ota_exec_env(struct ota_exec *ex);
+int ota_exec_slots_begin(struct ota_exec *ex); /* before anything else: which slot, and can the boot loader be told? */
+int ota_exec_slots_event(struct ota_exec *ex, enum ota_slot_event event); /* tell the boot loader, if it matters */
+
+/* exec_choose.c */
+/* The record's mask and source become what was chosen; in preflight whoever is to be asked is asked. 1: nothing of the
+ * record is to be done. */
+int ota_exec_choose(struct ota_exec *ex);
 
 #endif

@@ -317,6 +317,8 @@ static int expect_node(struct ota_exec *ex)
         if ((is = ota_exec_node_is(ex, r->targets[i], OTA_NODE_CHECK, r->size, r->digest)) < 0)
             return is;
         right |= is;
+        if (is == 0 && ex->slot >= 0 && ota_slots_of(&ex->slots, r->targets[i]) == ex->slot)
+            ex->slot_wrong = 1;
     }
     /* One right target is enough: the others are copied from it, whatever a cut has left of them. */
     if (r->source.type == OTA_SOURCE_NONE || right || r->mask == 0)
@@ -352,6 +354,8 @@ int ota_exec_expect(struct ota_exec *ex)
         return expect_board(ex);
     case OTA_EXPECT_IN_PLACE:
         return expect_in_place(ex);
+    case OTA_EXPECT_ENV:
+        return ota_exec_expect_env(ex);
     default:
         return expect_version(ex);
     }

@@ -187,6 +187,43 @@ static int get_compatible(struct ota_cbor *c, struct ota_record *rec)
     return st;
 }
 
+/* A name: 1 .. 255 printable characters of ASCII but '='. A value: 1 .. 4096 bytes without control characters. */
+static int env_text_ok(struct ota_text t, int is_name)
+{
+    size_t i;
+    for (i = 0; i < t.len; i++) {
+        unsigned char c = (unsigned char)t.p[i];
+        if (c < 0x20 || c == 0x7f || (is_name && (c == ' ' || c == '=' || c > 0x7f)))
+            return 0;
+    }
+    return t.len <= (is_name ? OTA_NAME_MAX : OTA_ENV_VALUE_MAX);
+}
+
+/* Pairs that set a variable, and names alone, which delete one; names rise. ota_env_change walks them later. */
+static int get_env(struct ota_cbor *c, struct ota_record *rec)
+{
+    const uint8_t *start = c->p;
+    struct ota_text last = {NULL, 0};
+    struct ota_text name;
+    struct ota_text value;
+    uint64_t n;
+    uint64_t parts;
+    int st = ota_cbor_count(c, 4, 1, 256, &n);
+
+    for (; st == 0 && n > 0; n--) {
+        if ((st = ota_cbor_count(c, 4, 1, 2, &parts)) != 0 || (st = ota_cbor_string(c, 2, 1, SIZE_MAX, &name)) != 0)
+            return st;
+        if (parts == 2 && ((st = ota_cbor_string(c, 2, 1, SIZE_MAX, &value)) != 0 || !env_text_ok(value, 0)))
+            return ERR(FORMAT);
+        if (!env_text_ok(name, 1) || (last.p != NULL && ota_text_order(last, name) >= 0))
+            return ERR(FORMAT);
+        last = name;
+    }
+    rec->env.p = (const char *)start;
+    rec->env.len = (size_t)(c->p - start);
+    return st;
+}
+
 struct need_name {
     char name[16];
     uint64_t bit;
@@ -198,6 +235,7 @@ static const struct need_name need_names[] = {
     {"deflate-zlib", OTA_NEED_CODING(OTA_CODING_DEFLATE)},
     {"delete", OTA_NEED_KIND(OTA_KIND_DELETE)},
     {"dir", OTA_NEED_KIND(OTA_KIND_DIR)},
+    {"env", OTA_NEED_KIND(OTA_KIND_ENV)},
     {"file", OTA_NEED_KIND(OTA_KIND_FILE)},
     {"full", OTA_NEED_ENGINE(OTA_ENGINE_FULL)},
     {"link", OTA_NEED_KIND(OTA_KIND_LINK)},
@@ -316,13 +354,13 @@ static int get_field(struct ota_cbor *c, uint64_t key, struct ota_record *rec, c
     case OTA_KEY_WHEN:
         return get_small(c, OTA_SCRIPT_END, &rec->when);
     case OTA_KEY_LABEL:
-        return ota_cbor_string(c, 3, 1, 512, &ignored);
+        return ota_cbor_string(c, 3, 1, OTA_LABEL_MAX, &rec->label);
     case OTA_KEY_NOTE:
         return ota_cbor_string(c, 3, 1, 255, &ignored);
     case OTA_KEY_TO:
         return ota_cbor_string(c, 2, 0, SIZE_MAX, &rec->to);
     case OTA_KEY_TYPE:
-        return get_small(c, OTA_EXPECT_IN_PLACE, &rec->type);
+        return get_small(c, OTA_EXPECT_ENV, &rec->type);
     case OTA_KEY_OLD:
         return get_state(c, &rec->before);
     case OTA_KEY_NEW:
@@ -352,6 +390,8 @@ static int get_field(struct ota_cbor *c, uint64_t key, struct ota_record *rec, c
         return ota_cbor_uint(c, SIZE_LIMIT, &rec->scratch);
     case OTA_KEY_PLAN:
         return ota_cbor_uint(c, UINT64_MAX, &rec->plan);
+    case OTA_KEY_ENV:
+        return get_env(c, rec);
     default:
         return get_needs(c, rec, detail, cap);
     }
@@ -371,7 +411,7 @@ static const struct kind_rule kind_rules[OTA_KINDS] = {
     {"manifest", K(RECORDS) | K(BYTES) | K(NEEDS), K(NAME) | K(VERSION) | K(CREATED)},
     {"expect", K(TYPE),
      K(ROOT) | K(PATH) | K(OLD) | K(NEW) | K(SOURCE) | K(TARGETS) | K(SIZE) | K(DIGEST) | K(COMPATIBLE) | K(VERSION) |
-         K(MASK) | K(UNIT) | K(SCRATCH) | K(PLAN)},
+         K(MASK) | K(UNIT) | K(SCRATCH) | K(PLAN) | K(LABEL) | K(ENV)},
     {"script", K(WHEN) | K(ENGINE) | K(SIZE) | K(DIGEST), K(LABEL)},
     {"block", K(TARGETS) | K(SIZE) | K(DIGEST) | K(ENGINE),
      K(SOURCE) | K(OLD_VIEW) | K(NEW_VIEW) | K(LABEL) | K(MASK) | K(NOTE) | K(UNIT) | K(PLAN)},
@@ -383,15 +423,17 @@ static const struct kind_rule kind_rules[OTA_KINDS] = {
     {"dir", K(PATH) | K(MODE), K(ROOT) | META | K(LABEL)},
     {"link", K(PATH) | K(TYPE) | K(TO), K(ROOT) | K(UID) | K(GID) | K(LABEL)},
     {"move", K(PATH) | K(SOURCE) | K(SIZE) | K(DIGEST) | K(MODE), K(ROOT) | META | K(LABEL)},
+    {"env", K(ENV), K(LABEL)},
 };
 
-static const struct kind_rule expect_rules[6] = {
+static const struct kind_rule expect_rules[OTA_EXPECT_ENV + 1] = {
     {"", 0, 0},
-    {"tree", K(TYPE) | K(PATH) | K(OLD) | K(NEW), K(ROOT) | K(SOURCE)},
-    {"node", K(TYPE) | K(TARGETS) | K(SIZE) | K(DIGEST), K(SOURCE) | K(MASK)},
+    {"tree", K(TYPE) | K(PATH) | K(OLD) | K(NEW), K(ROOT) | K(SOURCE) | K(LABEL)},
+    {"node", K(TYPE) | K(TARGETS) | K(SIZE) | K(DIGEST), K(SOURCE) | K(MASK) | K(LABEL)},
     {"board", K(TYPE) | K(COMPATIBLE), 0},
     {"version", K(TYPE) | K(VERSION), 0},
     {"in place", K(TYPE) | K(TARGETS) | K(SIZE) | K(DIGEST) | K(SOURCE) | K(UNIT) | K(SCRATCH) | K(PLAN), 0},
+    {"environment", K(TYPE) | K(ENV), 0},
 };
 
 /* In place: one target, which is the source too, with its digest; both ends are not empty. */
@@ -417,7 +459,7 @@ static int check_relations(const struct ota_record *rec)
         return ERR(FORMAT);
     switch (rec->kind) {
     case OTA_KIND_EXPECT:
-        if (rec->type == 0)
+        if (expect_rules[rec->type].must == 0)
             return ERR(UNSUPPORTED);
         er = &expect_rules[rec->type];
         if ((rec->has & er->must) != er->must)

@@ -16,7 +16,8 @@ enum ota_kind {
     OTA_KIND_DIR = 8,
     OTA_KIND_LINK = 9,
     OTA_KIND_MOVE = 10,
-    OTA_KINDS = 11,
+    OTA_KIND_ENV = 11,
+    OTA_KINDS = 12,
 };
 
 /* Keys of the fields, docs/SPEC.md section 5.1. */
@@ -50,6 +51,7 @@ enum ota_key {
     OTA_KEY_NEEDS = 27,
     OTA_KEY_MASK = 28,
     OTA_KEY_PARENTS = 29,
+    OTA_KEY_ENV = 30,
     OTA_KEY_UNIT = 32,
     OTA_KEY_SCRATCH = 33,
     OTA_KEY_PLAN = 34,
@@ -62,7 +64,8 @@ enum ota_expect_type {
     OTA_EXPECT_NODE = 2,
     OTA_EXPECT_BOARD = 3,
     OTA_EXPECT_VERSION = 4,
-    OTA_EXPECT_IN_PLACE = 5
+    OTA_EXPECT_IN_PLACE = 5,
+    OTA_EXPECT_ENV = 6,
 };
 
 enum ota_state_type {
@@ -135,6 +138,8 @@ struct ota_record {
     uint64_t records;
     uint64_t bytes;
     struct ota_text compatible; /* encoded array */
+    struct ota_text env;        /* encoded array */
+    struct ota_text label;
     uint64_t needs;
 };
 

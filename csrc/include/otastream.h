@@ -35,6 +35,7 @@ extern "C" {
     X(OUTPUT, 13, "caller", "the output cannot be written")                                                            \
     X(LOCKED, 14, "caller", "another applier is at work on the same root")                                             \
     X(CANCELLED, 15, "caller", "stopped on request")                                                                   \
+    X(HOOK, 16, "caller", "the hook program failed")                                                                   \
     X(MAGIC, 20, "package", "this is not an otastream package")                                                        \
     X(VERSION, 21, "package", "the package has a format version that this program does not know")                      \
     X(TRUNCATED, 22, "package", "the package ends too early")                                                          \
@@ -58,6 +59,7 @@ extern "C" {
     X(MIN_VERSION, 53, "mismatch", "the installed version is too old for this package")                                \
     X(TOO_SMALL, 54, "mismatch", "the image is larger than its target")                                                \
     X(RESULT, 55, "mismatch", "what was written is not what the package promises")                                     \
+    X(ENV, 56, "mismatch", "the environment of the boot loader cannot be used")                                        \
     X(IO, 60, "device", "reading or writing failed")                                                                   \
     X(SPACE, 61, "device", "not enough free space")                                                                    \
     X(RAM, 62, "device", "not enough free memory")                                                                     \
@@ -193,6 +195,7 @@ struct ota_report {
     uint64_t records_done;  /* records executed */
     uint64_t records_total; /* as the manifest says, 0 when it does not */
     uint64_t skipped;       /* of these, targets that were right already */
+    uint64_t left_out;      /* targets that somebody chose to leave alone */
     uint64_t bytes_done;    /* new bytes handled, for progress */
     uint64_t bytes_total;   /* as the manifest says, 0 when it does not */
     uint64_t bytes_written; /* bytes that reached a medium */
@@ -202,6 +205,27 @@ struct ota_report {
     char target[512];
     char package[256]; /* name and version of the package, UTF-8, NUL-terminated; empty when it has none */
     char version[256];
+};
+
+/* Which of two slots is written, and started next. */
+enum ota_slot_choice {
+    OTA_SLOTS_NONE = 0, /* targets are as the package says */
+    OTA_SLOTS_A = 1,
+    OTA_SLOTS_B = 2,
+    OTA_SLOTS_AUTO = 3, /* the one that does not run */
+};
+
+enum ota_slot_action { OTA_SLOTS_STATUS = 0, OTA_SLOTS_GOOD = 1, OTA_SLOTS_ROLLBACK = 2 };
+
+/* The two slots of a board. A slot is 0 (a), 1 (b) or -1 (not known, or none). */
+struct ota_slot_status {
+    int running;
+    int selected;        /* what the boot loader starts next */
+    int trial;           /* 1: it has not proved to work yet; -1: this board has no trials */
+    int incomplete;      /* slot whose update began and did not end */
+    int good;            /* bit 0: a has proved to work, bit 1: b has; -1: this board does not keep that */
+    uint32_t boot_count; /* how often the boot loader has tried */
+    char detail[128];    /* what is wrong, in words */
 };
 
 struct ota_exec_options {
@@ -215,6 +239,8 @@ struct ota_exec_options {
     uint32_t header_max;   /* longest record header accepted, at most OTA_HEADER_MAX */
     uint32_t workspace;    /* bytes for engines and views, as the preamble states them; a minimum is added by itself */
     const struct ota_coder *coder; /* for views; NULL: a package that needs one is refused. Must outlive the executor */
+    int slot;                      /* enum ota_slot_choice */
+    uint32_t select; /* not 0: the mask of every image that has several targets, in place of the package's */
 };
 
 /* cdef-end */
@@ -229,6 +255,8 @@ struct ota_exec_options {
 #define OTA_UNITS_MAX 65536u
 #define OTA_DEPTH_MAX 64u /* components of a path */
 #define OTA_SCRIPT_MAX (1u << 20)
+#define OTA_LABEL_MAX 512u
+#define OTA_ENV_VALUE_MAX 4096u
 #define OTA_WORKSPACE_MAX (65535u * 4096u)
 
 /* A path beneath a root: root is absolute ("/config"), path is relative with no empty, "." or ".." component. The
@@ -305,8 +333,28 @@ enum ota_script_when { OTA_SCRIPT_INLINE = 0, OTA_SCRIPT_BEGIN = 1, OTA_SCRIPT_E
  * volumes too; nothing is written through it. */
 enum ota_node_use { OTA_NODE_READ = 0, OTA_NODE_WRITE = 1, OTA_NODE_CHECK = 2 };
 
-/* ACCEPTED: the highest version that this board has run; present and of no length: none yet. */
-enum ota_identity { OTA_ID_BOARD = 0, OTA_ID_VERSION = 1, OTA_ID_ACCEPTED = 2 };
+/* Small texts of the board: what it is, which version is installed, where the boot loader's environment lies, which
+ * slots there are, what the kernel was started with. ACCEPTED: the highest
+ * version that this board has run; present and of no length: none yet. */
+enum ota_identity {
+    OTA_ID_BOARD = 0,
+    OTA_ID_VERSION = 1,
+    OTA_ID_ENV = 2,
+    OTA_ID_SLOTS = 3,
+    OTA_ID_COMMAND_LINE = 4,
+    OTA_ID_ACCEPTED = 5,
+};
+
+/* A target that may be left alone. image: which image or labelled file of the package, from 0; target: which of its
+ * targets, from 0; label: empty where the package gives none. */
+struct ota_asked {
+    const char *name; /* absolute */
+    size_t name_len;
+    const char *label;
+    size_t label_len;
+    uint32_t image;
+    uint32_t target;
+};
 
 /* Three things can be open at once: the old content of a delta, the target, and a built image that is copied. */
 enum ota_slot { OTA_SLOT_SOURCE = 0, OTA_SLOT_TARGET = 1, OTA_SLOT_COPY = 2, OTA_SLOTS = 3 };
@@ -364,11 +412,13 @@ struct ota_port {
     int (*script_end)(void *ctx);
     int (*script_run)(void *ctx, enum ota_script_when when, int ota_status, int *exit_code);
 
-    /* strings with one NUL between them, none at the end; OTA_E_MISSING when the board does not say */
+    /* strings (lines) with one NUL between them, none at the end; OTA_E_MISSING when the board does not say */
     int (*identity)(void *ctx, enum ota_identity what, char *buf, size_t cap, size_t *len);
     /* at least once an erase block, and when preflight has passed, before the first write (phase is no longer
      * OTA_PHASE_PREFLIGHT then); non-zero asks to stop, which is done where nothing is half written */
     int (*tick)(void *ctx, const struct ota_report *report);
+    /* 1: write this target, 0: leave it alone. Asked in preflight, once for each; NULL: all are written */
+    int (*allow)(void *ctx, const struct ota_asked *asked);
 };
 
 struct ota_exec; /* lives in the caller's workspace; no field is public */
@@ -388,6 +438,12 @@ int ota_exec_feed(struct ota_exec *ex, const uint8_t *data, size_t len);
  * Returns the final status of the whole update: 0 only if the end record was reached and nothing failed. */
 int ota_exec_finish(struct ota_exec *ex, int why);
 const struct ota_report *ota_exec_report(const struct ota_exec *ex);
+
+/* Tell the state of the board's slots after doing what is asked: nothing, mark the slot that runs as proved to work, or
+ * start the other one next. block: an erase block of the board's raw flash at least. OTA_E_CONFIG: the board has no
+ * slots, or this cannot be done now; OTA_E_ENV and those of nodes; detail says what. */
+int ota_slots_run(const struct ota_port *port, enum ota_slot_action action, uint8_t *block, uint32_t block_len,
+                  struct ota_slot_status *out);
 
 #ifdef __cplusplus
 }

@@ -21,6 +21,12 @@ struct ota_posix_options {
     /* called from the executor's tick; non-zero asks to stop. May be NULL. */
     int (*tick)(void *ctx, const struct ota_report *report);
     void *tick_ctx;
+    /* Which targets are written: those whose name or label matches one of the patterns ('*', '?'; all, if there is
+     * none) and none of those behind '!', and for which the program `hook` exits with 0 (1: leave it alone; anything
+     * else: OTA_E_HOOK). Called as HOOK NAME IMAGE TARGET LABEL. patterns is not copied. */
+    const char *const *patterns;
+    uint32_t pattern_count;
+    const char *hook; /* NULL: none */
 };
 
 /* Bytes of workspace. */
@@ -43,6 +49,7 @@ void ota_posix_port(void *workspace, struct ota_port *port);
 int ota_posix_exec_init(void *workspace, size_t len, const struct ota_exec_options *options, void *posix,
                         struct ota_exec **ex);
 size_t ota_exec_size(const struct ota_exec_options *options);
+int ota_posix_slots_run(void *posix, int action, uint8_t *block, uint32_t block_len, struct ota_slot_status *out);
 int ota_exec_feed(struct ota_exec *ex, const uint8_t *data, size_t len);
 int ota_exec_finish(struct ota_exec *ex, int why);
 const struct ota_report *ota_exec_report(const struct ota_exec *ex);

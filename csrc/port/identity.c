@@ -1,4 +1,4 @@
-/* identity.c - what board this is and which version is installed. */
+/* identity.c - what board this is, which version is installed, where its environment and slots are. */
 #include "port.h"
 
 #include <errno.h>
@@ -9,6 +9,9 @@
 #define BOARD_FILE "/etc/otastream/board"
 #define VERSION_FILE "/etc/otastream/version"
 #define ACCEPTED_FILE OTA_ACCEPTED_ROOT "/" OTA_ACCEPTED_NAME
+#define ENV_FILE "/etc/fw_env.config"
+#define SLOTS_FILE "/etc/otastream/slots"
+#define COMMAND_LINE_FILE "/proc/cmdline" /* beneath the root: a folder that only stands for a board has none */
 #define TREE_FILE "/proc/device-tree/compatible"
 
 /* Read all of a small file into the scratch buffer; one that does not fit is no identity file. */
@@ -121,24 +124,20 @@ static int read_device_tree(struct ota_posix *p, size_t *len)
 
 int ota_identity_read(void *ctx, enum ota_identity what, char *buf, size_t cap, size_t *len)
 {
+    static const char *const names[] = {BOARD_FILE, VERSION_FILE,      ENV_FILE,
+                                        SLOTS_FILE, COMMAND_LINE_FILE, ACCEPTED_FILE};
     struct ota_posix *p = ctx;
     size_t n = 0;
-    int status;
+    int status = read_inside(p, names[what], &n);
     *len = 0;
-    if (what == OTA_ID_VERSION) {
-        status = read_inside(p, VERSION_FILE, &n);
-        return status == 0 ? take_lines(p, n, 1, buf, cap, len) : status;
-    }
-    if (what == OTA_ID_ACCEPTED) {
-        status = read_inside(p, ACCEPTED_FILE, &n);
-        if (status == 0 && (status = take_lines(p, n, 1, buf, cap, len)) == -OTA_E_MISSING) {
-            status = 0; /* it is there, and says nothing yet */
-        }
-        return status;
-    }
-    status = read_inside(p, BOARD_FILE, &n);
-    if (status == -OTA_E_MISSING) {
+    if (status == -OTA_E_MISSING && what == OTA_ID_BOARD) {
         status = read_device_tree(p, &n);
     }
-    return status == 0 ? take_lines(p, n, SIZE_MAX, buf, cap, len) : status;
+    if (status == 0) {
+        status = take_lines(p, n, what == OTA_ID_VERSION || what == OTA_ID_ACCEPTED ? 1 : SIZE_MAX, buf, cap, len);
+        if (status == -OTA_E_MISSING && what == OTA_ID_ACCEPTED) {
+            status = 0; /* it is there, and says nothing yet */
+        }
+    }
+    return status;
 }

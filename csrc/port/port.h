@@ -69,6 +69,9 @@ struct ota_posix {
     char tmp_env[8 + OTA_POSIX_TEXT];  /* "OTA_TMP=" and the absolute path */
     char status_env[16];               /* "OTA_STATUS=-1" */
     char shell[OTA_POSIX_TEXT];
+    const char *const *patterns; /* choose.c */
+    uint32_t pattern_count;
+    char hook[OTA_POSIX_TEXT]; /* choose.c: empty: none */
     char script_path[OTA_POSIX_TEXT + 32];
     union {
         char text[OTA_POSIX_SCRATCH];
@@ -179,6 +182,11 @@ int ota_script_write(void *ctx, const uint8_t *buf, size_t len);
 int ota_script_end(void *ctx);
 int ota_script_run(void *ctx, enum ota_script_when when, int ota_status, int *exit_code);
 void ota_script_cleanup(struct ota_posix *p);
+/* Run the program argv[0] (absolute) as scripts are run, and wait for it; argv is not in the scratch buffer. */
+int ota_program_run(struct ota_posix *p, char *const argv[], int *exit_code);
+
+/* choose.c */
+int ota_choose_allow(void *ctx, const struct ota_asked *asked);
 
 /* identity.c */
 int ota_identity_read(void *ctx, enum ota_identity what, char *buf, size_t cap, size_t *len);

@@ -193,12 +193,17 @@ static int init_text(struct ota_posix *p, const struct ota_posix_options *o)
         p->err = EINVAL;
         return -OTA_E_USAGE;
     }
+    p->patterns = o->patterns;
+    p->pattern_count = o->pattern_count;
     e = set_absolute(p->root_env, sizeof(p->root_env), "OTA_ROOT=", o->root);
     if (e == 0) {
         e = set_absolute(p->tmp_env, sizeof(p->tmp_env), "OTA_TMP=", o->tmp);
     }
     if (e == 0) {
         e = set_absolute(p->shell, sizeof(p->shell), "", shell);
+    }
+    if (e == 0 && o->hook != NULL) {
+        e = set_absolute(p->hook, sizeof(p->hook), "", o->hook);
     }
     p->err = e;
     return e == 0 ? 0 : -OTA_E_USAGE;
@@ -340,5 +345,6 @@ void ota_posix_port(void *workspace, struct ota_port *port)
     port->script_end = ota_script_end;
     port->script_run = ota_script_run;
     port->identity = ota_identity_read;
+    port->allow = p->pattern_count > 0 || p->hook[0] != '\0' ? ota_choose_allow : NULL;
     port->tick = tick;
 }

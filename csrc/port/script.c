@@ -98,7 +98,7 @@ static int make_environment(struct ota_posix *p)
 
 /* The child's part, after vfork: it runs in the parent's memory, so it touches nothing but its own stack and makes
  * only system calls. Signals are blocked, so no handler of the parent runs here. */
-static void exec_child(const char *shell, char *const argv[], char *const envp[], const sigset_t *mask)
+static void exec_child(const char *program, char *const argv[], char *const envp[], const sigset_t *mask)
 {
     struct sigaction act;
     struct sigaction def;
@@ -125,30 +125,26 @@ static void exec_child(const char *shell, char *const argv[], char *const envp[]
     }
     if (chdir("/") == 0) {
         (void)sigprocmask(SIG_SETMASK, mask, NULL);
-        (void)execve(shell, argv, envp);
+        (void)execve(program, argv, envp);
     }
     _exit(errno == ENOENT ? 127 : 126); /* as a shell says it: not found, not executable */
 }
 
 /* vfork and not fork: no copy of the page tables of a large caller, no doubled memory on a small board, none of the
  * caller's fork handlers. And not posix_spawn, which may allocate. */
-static pid_t start(struct ota_posix *p)
+static pid_t start(struct ota_posix *p, char *const argv[])
 {
-    char *argv[3];
     sigset_t all;
     sigset_t mask;
     pid_t pid;
     int e;
-    argv[0] = p->shell;
-    argv[1] = p->script_path;
-    argv[2] = NULL;
     (void)sigfillset(&all);
     if (pthread_sigmask(SIG_BLOCK, &all, &mask) != 0) {
         return -1;
     }
     pid = vfork();
     if (pid == 0) {
-        exec_child(p->shell, argv, p->scratch.pointers, &mask);
+        exec_child(argv[0], argv, p->scratch.pointers, &mask);
     }
     e = errno;
     (void)pthread_sigmask(SIG_SETMASK, &mask, NULL);
@@ -156,7 +152,7 @@ static pid_t start(struct ota_posix *p)
     return pid;
 }
 
-/* Wait for the script, ticking. A wish to stop is not heard here: a script is never interrupted. */
+/* Wait for the program, ticking. A wish to stop is not heard here: a script is never interrupted. */
 static int wait_for(struct ota_posix *p, pid_t pid, int *wait_status)
 {
     long ms = 1;
@@ -184,27 +180,16 @@ static int wait_for(struct ota_posix *p, pid_t pid, int *wait_status)
     }
 }
 
-int ota_script_run(void *ctx, enum ota_script_when when, int ota_status, int *exit_code)
+int ota_program_run(struct ota_posix *p, char *const argv[], int *exit_code)
 {
-    struct ota_posix *p = ctx;
-    const char *tmp = p->tmp_env + 8; /* behind "OTA_TMP=" */
-    size_t len = strlen(tmp);
     int wait_status = 0;
-    int status;
     pid_t pid;
+    int status = make_environment(p);
     *exit_code = -1;
-    if (p->script_spooled[when] != 1) {
-        return ota_posix_refuse(p, OTA_E_INTERNAL);
-    }
-    memcpy(p->script_path, tmp, len);
-    p->script_path[len] = '/';
-    memcpy(p->script_path + len + 1, script_names[when], strlen(script_names[when]) + 1);
-    memcpy(p->status_env, ota_status == 0 ? "OTA_STATUS=0" : "OTA_STATUS=-1", ota_status == 0 ? 13 : 14);
-    status = make_environment(p);
     if (status != 0) {
         return status;
     }
-    pid = start(p);
+    pid = start(p, argv);
     if (pid < 0) {
         return ota_posix_fail(p, errno);
     }
@@ -213,4 +198,24 @@ int ota_script_run(void *ctx, enum ota_script_when when, int ota_status, int *ex
         *exit_code = WIFSIGNALED(wait_status) ? 128 + WTERMSIG(wait_status) : WEXITSTATUS(wait_status);
     }
     return status;
+}
+
+int ota_script_run(void *ctx, enum ota_script_when when, int ota_status, int *exit_code)
+{
+    struct ota_posix *p = ctx;
+    const char *tmp = p->tmp_env + 8; /* behind "OTA_TMP=" */
+    size_t len = strlen(tmp);
+    char *argv[3];
+    *exit_code = -1;
+    if (p->script_spooled[when] != 1) {
+        return ota_posix_refuse(p, OTA_E_INTERNAL);
+    }
+    memcpy(p->script_path, tmp, len);
+    p->script_path[len] = '/';
+    memcpy(p->script_path + len + 1, script_names[when], strlen(script_names[when]) + 1);
+    memcpy(p->status_env, ota_status == 0 ? "OTA_STATUS=0" : "OTA_STATUS=-1", ota_status == 0 ? 13 : 14);
+    argv[0] = p->shell;
+    argv[1] = p->script_path;
+    argv[2] = NULL;
+    return ota_program_run(p, argv, exit_code);
 }

@@ -45,6 +45,8 @@ def where(record: Record) -> str:
             return ", ".join(_output.printable(name) for name in names)
         case model.ExpectVersion(version=version):
             return f"{_output.printable(version or '')} or later"
+        case model.Env(env=changes) | model.ExpectEnv(env=changes):
+            return ", ".join(map(_variable, changes))
         case model.Script(label=label):
             return _output.printable(label or "")
         case model.End():
@@ -60,6 +62,11 @@ def where(record: Record) -> str:
         case model.Link(to=to):
             return f"{_absolute(record.root, record.path)} -> {_output.shown(to)}"
     return _absolute(record.root, record.path)
+
+
+def _variable(change: tuple[bytes] | tuple[bytes, bytes]) -> str:
+    """A change of the environment; a variable that is deleted has no value."""
+    return "=".join(map(_output.shown, change)) if len(change) > 1 else f"{_output.shown(change[0])} deleted"
 
 
 def engine(record: Record) -> str:

@@ -108,7 +108,7 @@ class Part:
     notes: tuple[str, ...]
 
 
-def part(partition: Partition, *, flash_type: str, images: str, old: str | None) -> Part:
+def part(partition: Partition, *, flash_type: str, images: str, old: str | None, environment: str = "") -> Part:
     """What is to be done to one partition. INPUT: there is no image. CONFIG: see ``otastream.config``."""
     names = image_names(partition, flash_type)
     new = find_image(images, names)
@@ -128,8 +128,8 @@ def part(partition: Partition, *, flash_type: str, images: str, old: str | None)
         mode = "file-update-diff"
     if partition.size is None:
         notes.append(f"{partition.name}: {partition.name}$(PATSIZE) is not known, so no size is checked here")
-    if partition.name == "kernel" and flash_type == "spinand":
-        notes.append("kernel: if U-Boot reads kernel_file_size bytes, see to it in the end script: it is not changed")
+    if partition.name == "kernel" and flash_type == "spinand" and not environment:
+        notes.append("kernel: if U-Boot reads kernel_file_size bytes, set it with kernel$(BLKENV)")
     size = None if partition.size is None else str(partition.size)
     given = Given(
         src=None if mode == "file-update-diff" else new,
@@ -141,7 +141,22 @@ def part(partition: Partition, *, flash_type: str, images: str, old: str | None)
         mask=partition.mask,
     )
     _otapack.fits(given)
-    return Part(_otapack.release(mode, given), tuple(notes))
+    release = msgspec.structs.replace(_otapack.release(mode, given), env=variables(environment))
+    return Part(release, tuple(notes))
+
+
+def variables(environment: str) -> dict[str, str | bool]:
+    """The variables of BLKENV: NAME VALUE, several separated by ``\\n``; without a value the variable is deleted."""
+    found: dict[str, str | bool] = {}
+    for line in re.split(r"\\n|\n", environment):
+        plain = re.sub(r"\\([$;`\"'\\])", r"\1", line)  # escapes for a shell that there is not
+        name, _, value = plain.strip().removeprefix("fw_setenv ").strip().partition(" ")
+        value = value.strip()
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+            value = value[1:-1]
+        if name:
+            found[name] = value or False
+    return found
 
 
 def joined(
@@ -152,7 +167,7 @@ def joined(
     whole = Release(scripts=scripts, version=version, compatible=compatible)
     for each in parts:
         image, file = whole.image + each.release.image, whole.file + each.release.file
-        whole = msgspec.structs.replace(whole, image=image, file=file)
+        whole = msgspec.structs.replace(whole, image=image, file=file, env=whole.env | each.release.env)
     return whole
 
 

@@ -9,12 +9,12 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from otastream.apply import ApplyOptions, apply_package
-from otastream.cli import _display, _output, _progress
+from otastream.cli import _choice, _display, _output, _progress
 from otastream.errors import Code, OtaError, error
 from otastream.keys import load_trusted
 from otastream.native import Phase, Report
@@ -85,6 +85,7 @@ def _signals(stop: _Stop) -> Iterator[None]:
     "--allow-downgrade", is_flag=True, help="Take a package older than what the board has run; only without keys."
 )
 @click.option("--volatile-scratch", is_flag=True, help="Update in place even if -t is in memory.")
+@_choice.options
 @_progress.option
 def command(
     *,
@@ -97,6 +98,7 @@ def command(
     allow_downgrade: bool,
     volatile_scratch: bool,
     progress_mode: str,
+    **choice: Any,
 ) -> None:
     """Execute PACKAGE (- is stdin) beneath a root.
 
@@ -110,6 +112,8 @@ def command(
       wget -O - http://host/update.ota | otastream apply - -t /tmp
       otastream apply update.ota --root /mnt/board --dry-run
       otastream apply update.ota -k vendor.pub.pem
+      otastream apply update.ota --slot auto && reboot
+      otastream apply update.ota --target '/dev/mtd*' --target '!/dev/mtd0'
     """
     options = ApplyOptions(
         root=root,
@@ -120,7 +124,7 @@ def command(
         allow_downgrade=allow_downgrade,
         keys=None if keys is None else load_trusted(keys, required=True),
     )
-    execute(package, options, progress_mode=progress_mode)
+    execute(package, _choice.chosen(options, **choice), progress_mode=progress_mode)
 
 
 def execute(
@@ -143,13 +147,19 @@ def execute(
             )  # fmt: skip
 
         report = apply_package(package, replace(options, tick=stop.tick, progress=show))
+    left_out = f", {_output.count(report.left_out, 'target')} left alone" if report.left_out else ""
     if options.dry_run:
-        click.echo(f"{_output.count(report.records_total, 'record')} would be executed; nothing was changed", err=True)
+        click.echo(
+            f"{_output.count(report.records_total, 'record')} would be executed{left_out}; nothing was changed",
+            err=True,
+        )
     else:
         were = "was" if report.skipped == 1 else "were"
         skipped = f", {report.skipped} of them {were} right already" if report.skipped else ""
         written = _output.size(report.bytes_written)
-        click.echo(f"{_output.count(report.records_done, 'record')} executed{skipped}; {written} written", err=True)
+        click.echo(
+            f"{_output.count(report.records_done, 'record')} executed{skipped}{left_out}; {written} written", err=True
+        )
 
 
 @contextlib.contextmanager

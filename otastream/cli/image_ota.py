@@ -33,7 +33,7 @@ LAYOUT = "SStarOtaLayout.txt"
 @click.option("--only", metavar="A,B", help="Pack these partitions; ask nothing.")
 @click.option("--yes", is_flag=True, help="Ask nothing; without --only the same as --all.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A variable of the config; repeatable.")
-@click.option("--skip-env", is_flag=True, help="Go on although a partition has BLKENV, which is not written.")
+@click.option("--skip-env", is_flag=True, help="Leave U-Boot's environment as it is, whatever BLKENV says.")
 @click.option("--ram", metavar="SIZE", help="Memory that applying may take, e.g. 512K.")
 @click.option("--package-version", help="Version of the package.")
 @click.option("--compatible", multiple=True, metavar="BOARD", help="Only for boards of this name; repeatable.")
@@ -98,20 +98,20 @@ def _given(settings: tuple[str, ...]) -> dict[str, str]:
 
 
 def _parts(partitions: PartitionConfig, choice: Choice, *, images: str, old: str | None, skip_env: bool) -> list[Part]:
-    """All chosen partitions; what a person should know is printed. USAGE: nothing was chosen, or BLKENV is needed."""
+    """All chosen partitions; what a person should know is printed. USAGE: nothing was chosen."""
     if not choice.names and not choice.start and not choice.end:
         raise error(Code.USAGE, "no partition was chosen, so there is nothing to pack")
     parts = []
     for name in choice.names:
         partition = partitions.partition(name)
-        if partition.environment and not skip_env:
-            raise error(
-                Code.USAGE, f"{name}$(BLKENV) changes U-Boot's environment, which packages cannot do yet", target=name,
-                hint="change it in the end script and give --skip-env, or leave the partition out with --only",
-            )  # fmt: skip
-        found = _image_ota.part(partition, flash_type=partitions.flash_type, images=images, old=old)
-        skipped = f"{name}: {name}$(BLKENV) is not written" if partition.environment else None
-        for note in (*found.notes, *([skipped] if skipped else [])):
+        found = _image_ota.part(
+            partition,
+            flash_type=partitions.flash_type,
+            images=images,
+            old=old,
+            environment="" if skip_env else partitions.environment(name),
+        )
+        for note in found.notes:
             click.echo(f"otastream: note: {_output.printable(note)}", err=True)
         parts.append(found)
     return parts

@@ -79,6 +79,13 @@ def _modes(function: Any) -> Any:
 @click.option("-l", "--add-log", "label", metavar="TEXT", help="A label, up to 512 bytes. [default: name of the file]")
 @click.option("--default-mask", "mask", metavar="MASK", help="Which targets of -d are written: bit 0 is the first.")
 @_modes
+@click.option(
+    "--env",
+    "env",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="With -a and nothing else: set a variable of U-Boot's environment; NAME= deletes it. Repeatable.",
+)
 @click.option("--out-layout", metavar="FILE", help="With -r: write a table of the records; - is stdout.")
 @click.option("-r", "layout_of", metavar="PACKAGE", help="The package that --out-layout describes.")
 @click.option(
@@ -107,7 +114,16 @@ def command(**values: Any) -> None:
     actions = {name: values.pop(name) for name in ("create", "append", "out_layout")}
     wanted = [name for name, value in actions.items() if value is not None]
     options = PackOptions(level=values.pop("level"), jobs=len(os.sched_getaffinity(0)), created=_pack.epoch())
-    call = _Call(options, modes, values.pop("begin_script"), values.pop("end_script"), values.pop("layout_of"), values)
+    environment = values.pop("env")
+    call = _Call(
+        options,
+        modes,
+        values.pop("begin_script"),
+        values.pop("end_script"),
+        values.pop("layout_of"),
+        environment,
+        values,
+    )
     if len(wanted) != 1:
         raise error(Code.USAGE, "give one of -c, -a and --out-layout", hint=_first_steps(actions["create"]))
     path = actions[wanted[0]]
@@ -123,10 +139,11 @@ class _Call:
     begin: str | None
     end: str | None
     layout_of: str | None
+    environment: tuple[str, ...]
     record: dict[str, str | None]
 
     def has_record(self) -> bool:
-        return bool(self.modes) or any(value is not None for value in self.record.values())
+        return bool(self.modes or self.environment) or any(value is not None for value in self.record.values())
 
 
 def _first_steps(package: str | None) -> str:
@@ -154,6 +171,9 @@ def _append(package: str, call: _Call) -> None:
         raise error(Code.USAGE, "-b and -e belong to -c", hint=f"otapack -c {shlex.quote(package)}{scripts}")
     if call.layout_of is not None:
         raise error(Code.USAGE, "-r belongs to --out-layout", hint=f"otapack --out-layout FILE -r {call.layout_of}")
+    if call.environment:
+        _append_environment(package, call)
+        return
     raw = Given(**{name: value or None for name, value in call.record.items()})
     mode = _likely(call.modes, raw)
     try:
@@ -163,6 +183,22 @@ def _append(package: str, call: _Call) -> None:
             failure.hint = _otapack.right(package, _otapack.meant(mode, raw), raw)
         raise
     append_release(package, release, options=call.options)
+    _done(package)
+
+
+def _append_environment(package: str, call: _Call) -> None:
+    variables: dict[str, str | bool] = {}
+    for setting in call.environment:
+        name, mark, value = setting.partition("=")
+        if not (name and mark):
+            hint = f"otapack -a {shlex.quote(package)} --env NAME=VALUE"
+            raise error(Code.USAGE, f"--env {setting}: write NAME=VALUE, or NAME= to delete it", hint=hint)
+        variables[name] = value or False
+    if call.modes or any(value is not None for value in call.record.values()):
+        words = " ".join(f"--env {shlex.quote(setting)}" for setting in call.environment)
+        raise error(Code.USAGE, "--env is an append of its own", hint=f"otapack -a {shlex.quote(package)} {words}")
+    _check_package(package)
+    append_release(package, Release(env=variables), options=call.options)
     _done(package)
 
 

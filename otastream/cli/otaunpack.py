@@ -11,14 +11,16 @@ import click
 
 from otastream import __version__
 from otastream.apply import ApplyOptions, check_package, trusted_keys
-from otastream.cli import _progress
+from otastream.cli import _choice, _progress, _slots
 from otastream.cli import main as _main
 from otastream.cli.apply import execute
 from otastream.errors import Code, error
 from otastream.keys import load_trusted
+from otastream.native import SlotAction
 from otastream.stages.read import available_memory
 
 _BOARD_ONLY = {"status": "--status", "watchdog": "--watchdog", "self_test": "--self-test"}
+_SLOTS = {"slot_status": SlotAction.STATUS, "mark_good": SlotAction.GOOD, "rollback": SlotAction.ROLLBACK}
 
 
 @click.command("otaunpack", context_settings={"help_option_names": ["-h", "--help"]})
@@ -43,6 +45,10 @@ _BOARD_ONLY = {"status": "--status", "watchdog": "--watchdog", "self_test": "--s
 )
 @click.option("--volatile-scratch", is_flag=True, help="Update in place even if -t is in memory.")
 @click.option("--root", default="/", show_default=True, metavar="DIR", help="Folder that stands for / of the board.")
+@_choice.options
+@click.option("--slot-status", is_flag=True, help="Show the state of the slots.")
+@click.option("--mark-good", is_flag=True, help="The slot that runs works: end its trial.")
+@click.option("--rollback", is_flag=True, help="Start the other slot again.")
 @_progress.option
 @click.option(
     "-p",
@@ -63,7 +69,8 @@ _BOARD_ONLY = {"status": "--status", "watchdog": "--watchdog", "self_test": "--s
 def command(
     *, package: str | None, raw: str | None, tmp: str | None, keys: str | None, root: str, progress_mode: str,
     dry_run: bool, verify: bool, ignore_space: bool, allow_downgrade: bool, volatile_scratch: bool, picture: str | None,
-    rotation: str | None, **others: Any,
+    rotation: str | None, slot: str | None, select: str | None, patterns: tuple[str, ...], hook: str | None,
+    **others: Any,
 ) -> None:  # fmt: skip
     """Apply a package. After a cut or a failure run the same package again.
 
@@ -72,8 +79,14 @@ def command(
       otaunpack -x SStarOta.bin.gz
       otaunpack -r SStarOta.bin -t /tmp
       otaunpack -x SStarOta.bin.gz -p upgrade.jpg -s 1
+      otaunpack -x SStarOta.bin.gz --slot auto
+      otaunpack --mark-good
     """
     _refuse(others)
+    for option, action in _SLOTS.items():
+        if others[option]:
+            _slots.act(action, root=root, as_json=False)
+            return
     if package is not None and raw is not None:
         raise error(Code.USAGE, "-x and -r both name a package", hint=f"otaunpack -x {package}")
     if rotation is not None and picture is None:
@@ -95,6 +108,7 @@ def command(
         keys=None if keys is None else load_trusted(keys, required=True),
         outer=raw is None,
     )
+    options = _choice.chosen(options, slot=slot, select=select, patterns=patterns, hook=hook)
     if verify:
         check_package(name, keys=trusted_keys(options), memory=available_memory(), outer=options.outer)
         return

@@ -15,6 +15,9 @@ from otastream.model import (
     Delete,
     DeleteType,
     EngineId,
+    Env,
+    EnvChanges,
+    ExpectEnv,
     ExpectInPlace,
     ExpectNode,
     ExpectTree,
@@ -77,7 +80,7 @@ def image_expect(record: Block | Ubi, scratch: int) -> ExpectNode | ExpectInPlac
     if isinstance(record, Block) and None not in (record.unit, record.plan, record.source):
         unit, plan, source = record.unit, record.plan, record.source
         return ExpectInPlace(record.targets, record.size, record.digest, source, unit, scratch, plan)  # type: ignore[arg-type]
-    return ExpectNode(record.targets, record.size, record.digest, record.source, record.mask)
+    return ExpectNode(record.targets, record.size, record.digest, record.source, record.mask, record.label)
 
 
 def file_step(
@@ -102,7 +105,7 @@ def file_step(
         top, _, name = target[1:].partition(b"/")
         root = b"/" + top
     before: State = state if old is None else FileState(old[1], old[2])
-    expect = ExpectTree(name, before, FileState(size, digest), root=root)
+    expect = ExpectTree(name, before, FileState(size, digest), root=root, label=label)
     change = Change.ADDED if before == ABSENT else Change.CHANGED
     if old is None or old[1] == 0 or size == 0:
         action = File(name, size, digest, mode, root=root, engine=EngineId.FULL, label=label, parents=parents)
@@ -111,10 +114,15 @@ def file_step(
     return Step(change, (expect,), action, Content(path, size, digest, *old))
 
 
+def environment_step(changes: EnvChanges, *, label: str | None = None) -> Step:
+    """Change the boot loader's environment."""
+    return Step(Change.ENVIRONMENT, (ExpectEnv(changes),), Env(changes, label))
+
+
 def delete_step(target: bytes, *, old: Hashed | None = None, label: str | None = None) -> Step:
     """Delete one file. old: the content that is there before; without it, whatever is there but a folder."""
     check_node(target)
     root, name = parent(target) or b"/", basename(target)
     before: State = ANY if old is None else FileState(old[1], old[2])
-    expect = ExpectTree(name, before, ABSENT, root=root)
+    expect = ExpectTree(name, before, ABSENT, root=root, label=label)
     return Step(Change.DELETED, (expect,), Delete(name, DeleteType.FILE, root=root, label=label))

@@ -545,6 +545,9 @@ static int p_identity(void *ctx, enum ota_identity what, char *buf, size_t cap, 
     if (*len > cap)
         return ERR(LIMIT);
     memcpy(buf, b->identity[what], *len);
+    for (size_t i = 0; i < *len; i++)
+        if (buf[i] == '\n')
+            buf[i] = '\0';
     return 0;
 }
 
@@ -562,11 +565,12 @@ static int p_last_error(void *ctx)
 void board_init(struct board_model *b)
 {
     static const struct ota_port port = {
-        NULL,          p_last_error,   p_stat,         p_read_link,   p_open,        p_read_at,      p_close,
-        p_stage_begin, p_stage_write,  p_stage_commit, p_stage_abort, p_set_meta,    p_make_dir,     p_remove,
-        p_symlink,     p_hard_link,    p_rename,       p_free_space,  p_node_open,   p_node_close,   p_ubi_begin,
-        p_ubi_write,   p_ubi_end,      p_image_open,   p_image_begin, p_image_write, p_image_commit, p_image_remove,
-        p_tmp_keeps,   p_script_begin, p_script_write, p_script_end,  p_script_run,  p_identity,     p_tick,
+        NULL,           p_last_error,  p_stat,         p_read_link,    p_open,        p_read_at,
+        p_close,        p_stage_begin, p_stage_write,  p_stage_commit, p_stage_abort, p_set_meta,
+        p_make_dir,     p_remove,      p_symlink,      p_hard_link,    p_rename,      p_free_space,
+        p_node_open,    p_node_close,  p_ubi_begin,    p_ubi_write,    p_ubi_end,     p_image_open,
+        p_image_begin,  p_image_write, p_image_commit, p_image_remove, p_tmp_keeps,   p_script_begin,
+        p_script_write, p_script_end,  p_script_run,   p_identity,     p_tick,        NULL,
     };
     memset(b, 0, sizeof *b);
     b->port = port;

@@ -56,11 +56,11 @@ struct board_model {
     struct board_node nodes[BOARD_NODES];
     struct board_image images[BOARD_IMAGES];
     uint64_t free_bytes;
-    uint64_t tmp_bytes;   /* free in the temporary folder */
-    int tmp_in_memory;    /* and a power cut loses what is in it */
-    int late_scratch;     /* a mistake: an image is durable only when the next one is begun */
-    int other_fs;         /* rename always meets another file system */
-    char identity[3][64]; /* board, version, accepted; "" : missing */
+    uint64_t tmp_bytes;    /* free in the temporary folder */
+    int tmp_in_memory;     /* and a power cut loses what is in it */
+    int late_scratch;      /* a mistake: an image is durable only when the next one is begun */
+    int other_fs;          /* rename always meets another file system */
+    char identity[6][512]; /* by enum ota_identity, '\n' between entries; "" : missing */
 
     int dead;        /* the power is gone */
     uint64_t ops;    /* changes tried */

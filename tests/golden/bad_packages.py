@@ -267,9 +267,12 @@ def _without(fields: dict[int, Any], key: int) -> dict[int, Any]:
 
 def _unsupported() -> Iterator[tuple[str, bytes]]:
     payload = _TEXT
-    yield "kind-11", b.record(11, {})
+    yield "kind-12", b.record(12, {})
     yield "kind-huge", b.record(2**64 - 1, {})
-    yield "field-30", b.record(b.DIR, _PATH | {b.MODE: 0, 30: 0})
+    yield "field-60", b.record(b.DIR, _PATH | {b.MODE: 0, 60: 0})
+    yield "field-env-in-dir", b.record(b.DIR, _PATH | {b.MODE: 0, b.ENV_CHANGES: [[b"a"]]})
+    yield "field-mask-in-env", b.record(b.ENV, {b.ENV_CHANGES: [[b"a"]], b.MASK: 0})
+    yield "field-label-in-expect-env", b.record(b.EXPECT, {b.TYPE: 6, b.ENV_CHANGES: [[b"a"]], b.LABEL: "x"})
     yield "field-mask-in-file", b.record(b.FILE, _FILE | {b.MASK: 0}, payload)
     yield "field-mask-in-tree", b.record(b.EXPECT, {b.TYPE: 1, b.PATH: b"a", b.OLD: [0], b.NEW: [4], b.MASK: 0})
     yield "field-parents-in-dir", b.record(b.DIR, _PATH | {b.MODE: 0, b.PARENTS: 1})
@@ -309,6 +312,8 @@ def _missing() -> Iterator[tuple[str, bytes]]:
         "version": (b.EXPECT, {b.TYPE: 4, b.VERSION: "1"}),
         "in-place": (b.EXPECT, _ONTO_ITSELF | {b.TYPE: 5, b.SCRATCH: 1}),
         "block-in-place": (b.BLOCK, _ONTO_ITSELF | {b.ENGINE: 1}),
+        "expect-env": (b.EXPECT, {b.TYPE: 6, b.ENV_CHANGES: [[b"a"]]}),
+        "env": (b.ENV, {b.ENV_CHANGES: [[b"a"]]}),
     }
     for name, (kind, fields) in kinds.items():
         for key in fields:
@@ -453,6 +458,37 @@ def _paths() -> Iterator[tuple[str, bytes]]:
     yield "expect", b.record(b.EXPECT, expect | {b.PATH: b"a/.."})
 
 
+def _environments() -> Iterator[tuple[str, bytes]]:
+    """Changes of the environment that no record may have."""
+    cases: dict[str, Any] = {
+        "map": {},
+        "nothing": [],
+        "many": [[b"%03d" % number] for number in range(257)],
+        "name-alone": [b"a"],
+        "of-none": [[]],
+        "of-three": [[b"a", b"b", b"c"]],
+        "name-empty": [[b"", b"1"]],
+        "name-256": [[b"a" * 256, b"1"]],
+        "name-equals": [[b"a=b", b"1"]],
+        "name-blank": [[b"a b", b"1"]],
+        "name-newline": [[b"a\n", b"1"]],
+        "name-nul": [[b"a\0", b"1"]],
+        "name-utf8": [["\xe4".encode(), b"1"]],
+        "name-text": [["a", b"1"]],
+        "value-empty": [[b"a", b""]],
+        "value-4097": [[b"a", b"v" * 4097]],
+        "value-nul": [[b"a", b"1\0b=2"]],
+        "value-newline": [[b"a", b"1\nb=2"]],
+        "value-del": [[b"a", b"\x7f"]],
+        "value-number": [[b"a", 1]],
+        "fall": [[b"b", b"1"], [b"a", b"1"]],
+        "twice": [[b"a", b"1"], [b"a"]],
+    }
+    for name, changes in cases.items():
+        yield f"env-{name}", b.record(b.ENV, {b.ENV_CHANGES: changes})
+    yield "expect-env-nothing", b.record(b.EXPECT, {b.TYPE: 6, b.ENV_CHANGES: []})
+
+
 def _manifests() -> Iterator[tuple[str, bytes]]:
     good: dict[int, Any] = {b.RECORDS: 0, b.BYTES: 0, b.NEEDS: []}
     for key in good:
@@ -559,6 +595,7 @@ def packages() -> Iterator[tuple[str, bytes]]:
         ("unsupported", _unsupported),
         ("format", _missing),
         ("format", _types),
+        ("format", _environments),
         ("path", _paths),
         ("delta", _payloads),
         ("delta", _segments),

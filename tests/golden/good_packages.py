@@ -49,6 +49,9 @@ def _expects() -> Mapping[str, bytes]:
             b.EXPECT,
             node | {b.TYPE: 5, b.SOURCE: _SELF_KNOWN, b.UNIT: 1 << 16, b.SCRATCH: 77824, b.PLAN: b.xxh(_SEGMENT)},
         ),
+        "expect-tree-label": b.record(b.EXPECT, tree | {b.OLD: [4], b.NEW: [0], b.LABEL: "x" * 512}),
+        "expect-node-label": b.record(b.EXPECT, node | {b.LABEL: "root file system"}),
+        "expect-env": b.record(b.EXPECT, {b.TYPE: 6, b.ENV_CHANGES: [[b"a"], [b"b", b'\xff "$;=']]}),
         "expect-board": b.record(b.EXPECT, {b.TYPE: 3, b.COMPATIBLE: ["acme,ipc-4", "größe"]}),
         "expect-version": b.record(b.EXPECT, {b.TYPE: 4, b.VERSION: "1.0rc1"}),
     }
@@ -150,6 +153,15 @@ def _limits() -> Iterator[tuple[str, bytes]]:
     yield "order", b.stream(expect, tail, expect, begin, inline, inline)
 
 
+def _environments() -> Iterator[tuple[str, bytes]]:
+    """Records env, at the edge of what is allowed too."""
+    many = [[b"%03d" % number] for number in range(256)]
+    long = [[b"!" * 255, b"v" * 4096], [b"~"]]
+    records = [b.record(b.ENV, {b.ENV_CHANGES: changes}) for changes in ([[b"a", b"1"]], many, long)]
+    records.append(b.record(b.ENV, {b.ENV_CHANGES: [[b"a"]], b.LABEL: "boot"}))
+    yield "env", b.manifest(["env"]) + b"".join(records) + b.ENDING
+
+
 def _deltas() -> Iterator[tuple[str, bytes]]:
     """Payloads of engine bsdiff that use each part of the coding."""
     cases = {
@@ -212,6 +224,6 @@ def packages() -> Iterator[tuple[str, bytes]]:
         yield f"{name}-none", b.Package(records).build()
         yield f"{name}-gzip", b.Package(b.gzip_stored(records), b.GZIP, 15).build()
         yield f"{name}-zstd", b.Package(b.zstd_raw(records), b.ZSTD, 17).build()
-    for name, records in (*_limits(), *_deltas()):
+    for name, records in (*_limits(), *_environments(), *_deltas()):
         yield name, b.Package(records).build()
     yield from _containers()
