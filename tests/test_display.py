@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -186,6 +187,8 @@ def test_help_and_version(program: Path) -> None:
 
     shown = subprocess.run([program, "--help"], capture_output=True, text=True, check=True).stdout
     assert "Examples:" in shown
+    options = re.findall(r"^ +(?:-\w, )?(--\w[\w-]*)", shown, re.M)
+    assert len(options) == len(set(options))
     assert max(map(len, shown.splitlines())) <= 110
     assert (
         subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout

@@ -59,7 +59,6 @@ static void help(void)
         "                        what FILE holds, instead of asking it; FORMAT is rgb565, bgr565, xrgb1555, rgb888,\n"
         "                        bgr888, xrgb8888, xbgr8888, rgbx8888, bgrx8888 or xrgb2101010; STRIDE in bytes\n"
         "      --detach          once the screen is set up, let go of stderr; else lines that are no progress go there\n"
-        "      --detach          once the screen is set up, let go of stderr; else lines that are no progress go there\n"
         "      --text-console    give the screen back to the kernel's text console, show nothing\n"
         "      --version, -h, --help\n\n"
         "Examples:\n"

@@ -46,7 +46,11 @@ def _modes(function: Any) -> Any:
     return function
 
 
-@click.command("otapack", options_metavar="(-c FILE | -a FILE | --out-layout FILE -r PACKAGE) [OPTIONS]")
+@click.command(
+    "otapack",
+    options_metavar="(-c FILE | -a FILE | --out-layout FILE -r PACKAGE) [OPTIONS]",
+    epilog="Exit codes say who must act: otastream --help lists them.",
+)
 @click.version_option(__version__, prog_name="otapack")
 @click.option("-c", "--create", metavar="FILE", help="Make an empty package; one that is there is replaced.")
 @click.option("-b", "--begin-script", metavar="FILE", help="With -c: script to run before anything is changed.")

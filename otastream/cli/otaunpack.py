@@ -23,7 +23,11 @@ _BOARD_ONLY = {"status": "--status", "watchdog": "--watchdog", "self_test": "--s
 _SLOTS = {"slot_status": SlotAction.STATUS, "mark_good": SlotAction.GOOD, "rollback": SlotAction.ROLLBACK}
 
 
-@click.command("otaunpack", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    "otaunpack",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes say who must act: otastream --help lists them.",
+)
 @click.version_option(__version__, prog_name="otaunpack")
 @click.option(
     "-x", "package", metavar="FILE", help="The package, also gzip or zstd compressed from outside; - is stdin."
@@ -73,6 +77,8 @@ def command(
     **others: Any,
 ) -> None:  # fmt: skip
     """Apply a package. After a cut or a failure run the same package again.
+
+    SIGINT (Ctrl-C) and SIGHUP stop it only before the first write; SIGTERM also later, where nothing is half written.
 
     \b
     Examples:
