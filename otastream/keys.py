@@ -260,7 +260,8 @@ def _create(name: str, mode: int, data: bytes, made: contextlib.ExitStack) -> No
             file.flush()
             os.fsync(descriptor)
     except OSError as failure:
-        raise error(Code.OUTPUT, failure.strerror or str(failure), target=name) from failure
+        hint = "a key is never replaced: choose another name" if isinstance(failure, FileExistsError) else None
+        raise error(Code.OUTPUT, failure.strerror or str(failure), target=name, hint=hint) from failure
 
 
 def _raw(public: Ed25519PublicKey) -> bytes:

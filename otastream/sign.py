@@ -23,7 +23,7 @@ def sign_package(package: str, signers: Sequence[Signer], *, output: str | None 
     Errors: USAGE, INPUT, OUTPUT, what the signers raise, those of the package group.
     """
     if not signers:
-        raise error(Code.USAGE, "no key to sign with")
+        raise error(Code.USAGE, "no key to sign with", hint="give --sign KEY; otastream keygen -o vendor.pem makes one")
     check_signers(signers)
     if output is None and package == "-":
         raise error(Code.USAGE, "a package from stdin needs an output")

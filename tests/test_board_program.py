@@ -310,6 +310,8 @@ def test_progress_lines(updated: tuple[Board, Path, Path]) -> None:
     assert all(list(line) == names for line in lines[:-1])
     assert list(lines[-1]) == [*names, "code"]
     assert (lines[-1]["phase"], lines[-1]["code"]) == ("success", 0)
+    checked = [line for line in lines if line["phase"] == "check"][-1]
+    assert checked["done"] == checked["total"] == package.stat().st_size
     numeric = run.run(package, "--progress", "numeric").stderr
     assert re.search(r"^100\nsuccess$", numeric, re.M)
     assert "\r" in run.run(package, "--progress", "bar").stderr

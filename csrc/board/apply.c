@@ -46,8 +46,13 @@ static const char *phase_name(const struct board *b, int phase)
 /* What progress counts: bytes of the package while it is checked, then bytes of new content. */
 static void counters(const struct board *b, const struct ota_report *report, uint64_t *done, uint64_t *total)
 {
-    *done = b->exec_options.check_only ? b->read : report->bytes_done;
-    *total = b->exec_options.check_only ? b->frames.preamble.length : report->bytes_total;
+    const struct board_preamble *p = &b->frames.preamble;
+    *done = report->bytes_done;
+    *total = report->bytes_total;
+    if (b->exec_options.check_only) {
+        *done = b->read;
+        *total = p->length > 0 ? p->length + sizeof(b->frames.first) - 72u * (BOARD_SIGNATURES - p->signatures) : 0;
+    }
 }
 
 static int on_tick(void *ctx, const struct ota_report *report)

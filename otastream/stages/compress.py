@@ -45,14 +45,16 @@ def _run(pieces: Iterable[bytes], compressor: _Compressor) -> Iterator[bytes]:
 def _gzip(window_log: int, level: int | None) -> _Compressor:
     level = GZIP_LEVEL if level is None else level
     if level not in range(1, 10):
-        raise error(Code.USAGE, f"level {level} for codec gzip")
+        raise error(Code.USAGE, f"codec gzip has no level {level}", hint="levels are 1 to 9")
     return zlib.compressobj(level, zlib.DEFLATED, 16 + window_log)  # 16: the gzip wrapper, with mtime 0 and no name
 
 
 def _zstd(window_log: int, level: int | None) -> _Compressor:
     level = ZSTD_LEVEL if level is None else level
     if level not in range(1, zstandard.MAX_COMPRESSION_LEVEL + 1):
-        raise error(Code.USAGE, f"level {level} for codec zstd")
+        raise error(
+            Code.USAGE, f"codec zstd has no level {level}", hint=f"levels are 1 to {zstandard.MAX_COMPRESSION_LEVEL}"
+        )
     usual = zstandard.ZstdCompressionParameters.from_level(level)
     params = zstandard.ZstdCompressionParameters.from_level(
         level,
