@@ -24,6 +24,7 @@ enum number {
 
 #define BLOCK_LOG_MIN 5u
 #define BLOCK_LOG_MAX 12u
+#define RAW_LEFT 16u    /* bytes of a clean block in a raw region that are made unit by unit */
 #define BLOCK_AFTER 12u /* units in a row as predicted, after which blocks are tried */
 
 size_t ota_xref_memory(unsigned log, uint32_t spans, uint32_t regions)
@@ -259,6 +260,34 @@ static void try_block(struct ota_xref *x)
         x->block_log++;
 }
 
+/* Clean bytes of a raw region, many at a time. The last units of a block are left to the usual way, which then leaves
+ * the state as if it had made all of them. Returns the number of bytes, 0 if there are too few. */
+static int copy_raw(struct ota_xref *x)
+{
+    uint32_t n = x->clean_left < x->copy_left ? x->clean_left : x->copy_left;
+    uint32_t end = x->region + 1 < x->region_count ? x->regions[x->region + 1].start : x->old_size;
+    const uint8_t *at = NULL;
+
+    if (x->old_pos < x->regions[x->region].start || x->old_pos >= end || x->old_pos % 4 != 0)
+        return 0;
+    if (n > end - x->old_pos)
+        n = end - x->old_pos;
+    if (n < 2 * RAW_LEFT || x->regions[x->region].kind != OTA_XREF_RAW)
+        return 0;
+    n = (n - RAW_LEFT) & ~3u;
+    n = (uint32_t)ota_window_peek(&x->window, x->old_pos, n < sizeof x->out ? n : sizeof x->out, &at) & ~3u;
+    if (n == 0)
+        return 0;
+    memcpy(x->out, at, n);
+    x->out_at = 0;
+    x->out_len = n;
+    x->old_pos += n;
+    x->new_pos += n;
+    x->copy_left -= n;
+    x->clean_left -= n;
+    return 1;
+}
+
 static int step_copy(struct ota_xref *x)
 {
     struct ota_xref_unit u;
@@ -267,10 +296,12 @@ static int step_copy(struct ota_xref *x)
 
     if (x->clean_left == 0 && x->hits >= BLOCK_AFTER)
         try_block(x);
+    if (x->clean_left > 0 && copy_raw(x))
+        return 0;
     status = ota_xref_predict(x, &u, x->copy_left);
     if (status < 0)
         return status;
-    memset(x->out, 0, sizeof x->out);
+    memset(x->out, 0, OTA_XREF_UNIT_MAX);
     memcpy(x->out, u.pred, u.len);
     if (x->clean_left > 0) {
         x->clean_left -= u.len < x->clean_left ? u.len : x->clean_left;
@@ -303,7 +334,7 @@ static void step_literal(struct ota_xref *x)
         len -= 2;
     if (len > x->literal_left)
         len = x->literal_left;
-    memset(x->out, 0, sizeof x->out);
+    memset(x->out, 0, OTA_XREF_UNIT_MAX);
     if (x->truth != NULL)
         memcpy(x->out, x->truth->new_data + x->new_pos, len);
     ota_xref_code_literal(x, len, x->out);

@@ -220,7 +220,7 @@ struct ota_xref {
     uint8_t last_change[OTA_XREF_KINDS][OTA_XREF_UNIT_MAX];
     uint64_t tail; /* bytes made last, the newest lowest */
 
-    uint8_t out[OTA_XREF_UNIT_MAX];
+    uint8_t out[256]; /* made, not yet given out */
     uint32_t out_at;
     uint32_t out_len;
 };

@@ -151,8 +151,11 @@ void ota_xref_made(struct ota_xref *x, const uint8_t *bytes, uint32_t len)
 
     for (uint32_t i = 0; i < len; i++)
         x->tail = x->tail << 8 | bytes[i];
-    for (uint32_t i = len < 4 ? len : 4; i-- > 0;)
-        w = w << 8 | bytes[i];
+    if (len >= 4)
+        w = ota_xref_word(bytes);
+    else
+        for (uint32_t i = len; i-- > 0;)
+            w = w << 8 | bytes[i];
     x->last_new[2] = x->last_new[1];
     x->last_new[1] = x->last_new[0];
     x->last_new[0] = w;

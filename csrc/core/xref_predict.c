@@ -101,8 +101,12 @@ int ota_xref_predict(struct ota_xref *x, struct ota_xref_unit *u, uint32_t limit
     u->guess = 0;
     u->has_alt = 0;
     u->target = u->old_pc = u->new_pc = 0;
-    memset(u->old, 0, sizeof u->old);
-    memcpy(u->old, at, there < OTA_XREF_UNIT_MAX ? there : OTA_XREF_UNIT_MAX);
+    if (there >= OTA_XREF_UNIT_MAX) {
+        memcpy(u->old, at, OTA_XREF_UNIT_MAX);
+    } else {
+        memset(u->old, 0, sizeof u->old);
+        memcpy(u->old, at, there);
+    }
     ota_xref_find(x, u, at, there, limit);
     if (u->form == OTA_XREF_NONE || !translate(x, u, &by_map, &best)) {
         u->form = OTA_XREF_NONE;
