@@ -208,8 +208,10 @@ OURS: Final[tuple[FileTool, ...]] = (
         for name in ENGINES
         if name not in {"auto", "full", "bsdiff"}
     ),
+    ours("otastream xref, 512 KiB", ["--engine", "xref", "--ram", "512K"], engine="xref"),
+    ours("otastream xref, 2 MiB", ["--engine", "xref", "--ram", "2M"], engine="xref"),
 )
-"""An engine of its own options gets a row of its own here."""
+"""Budgets beside the default give xref its smallest and its largest model."""
 
 PEERS: Final[tuple[FileTool, ...]] = (
     bsdiff(),
