@@ -45,7 +45,7 @@ _KINDS: Final[dict[str, tuple[str, str]]] = {
     "expect 2": ("type targets size digest", "source mask label"),
     "expect 3": ("type compatible", ""),
     "expect 4": ("type version", ""),
-    "expect 5": ("type targets size digest source unit scratch plan", ""),
+    "expect 5": ("type targets size digest source unit scratch plan", "label"),
     "expect 6": ("type env", ""),
     "script": ("when engine size digest", "label"),
     "block": ("targets size digest engine", "source old_view new_view label mask note unit plan"),

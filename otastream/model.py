@@ -185,6 +185,7 @@ class ExpectInPlace:
     unit: int
     scratch: int
     plan: int
+    label: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

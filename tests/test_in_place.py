@@ -142,10 +142,13 @@ def test_units_and_scratches_that_cannot_be(unit: int, scratch: int) -> None:
 # ---- packing --------------------------------------------------------------------------------------------------------
 
 
-def _package(folder: Path, old: bytes = BLOB, new: bytes = NEW, *, node: str = "/dev/p") -> Path:
+def _package(
+    folder: Path, old: bytes = BLOB, new: bytes = NEW, *, node: str = "/dev/p", label: str | None = None
+) -> Path:
     write(folder / "old.img", old)
     write(folder / "new.img", new)
-    image = Image(old=str(folder / "old.img"), new=str(folder / "new.img"), targets=(node,), in_place=True)
+    old_name, new_name = str(folder / "old.img"), str(folder / "new.img")
+    image = Image(old=old_name, new=new_name, targets=(node,), in_place=True, label=label)
     pack_release(Release(image=(image,)), output=str(folder / "p.ota"), options=PackOptions(scratch=200_000))
     return folder / "p.ota"
 
@@ -335,3 +338,15 @@ def test_a_damaged_journal_is_noticed(applier: Applier, long: Path, tmp_path: Pa
     write(root / "dev/p", BLOB + BEHIND)
     applier.succeed(long, root, KEEPS)
     assert list((root / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize("answer", [0, 1])
+def test_a_hook_that_is_asked(applier: Applier, tmp_path: Path, answer: int) -> None:
+    """A target in place can be left alone like any other; the hook hears its label."""
+    package = _package(tmp_path, label="kernel")
+    root = _board(tmp_path, BLOB + BEHIND)
+    log, hook = tmp_path / "log", tmp_path / "hook"
+    write(hook, f'#!/bin/sh\necho "$1 $4" >> {log}\nexit {answer}\n'.encode(), 0o755)
+    applier.succeed(package, root, KEEPS, "--hook", str(hook))
+    assert log.read_text() == "/dev/p kernel\n"
+    assert (root / "dev/p").read_bytes().startswith(NEW if answer == 0 else BLOB)

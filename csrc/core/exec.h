@@ -166,8 +166,9 @@ int ota_journal_load(struct ota_exec *ex, struct ota_journal *j); /* 1: there is
 int ota_in_place_unit_digest(struct ota_exec *ex, struct ota_flash_reader *node, uint64_t unit, uint64_t *digest);
 /* Read all of the node: what it is, and (in_place) the journal and the digests of the units. */
 int ota_in_place_look(struct ota_exec *ex, enum ota_node_use use, enum ota_in_place_state *state);
-int ota_in_place_clear(struct ota_exec *ex);                   /* remove the scratch */
-int ota_in_place_expect(struct ota_exec *ex, uint64_t *space); /* preflight; bytes that the scratch will take */
+int ota_in_place_clear(struct ota_exec *ex); /* remove the scratch */
+int ota_in_place_expect(struct ota_exec *ex,
+                        uint64_t *space); /* preflight, the bytes that the scratch will take; 1: new already */
 
 /* exec_in_place.c */
 int ota_in_place_begin(struct ota_exec *ex);

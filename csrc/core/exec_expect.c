@@ -339,8 +339,14 @@ static int expect_node(struct ota_exec *ex)
 static int expect_in_place(struct ota_exec *ex)
 {
     uint64_t space;
-    int st = ota_in_place_expect(ex, &space);
-    return st != 0 || space == 0 ? st : add_space(ex, NULL, space, space);
+    int st;
+    if (ex->rec.mask == 0)
+        return 0;
+    if ((st = ota_in_place_expect(ex, &space)) != 0)
+        return st < 0 ? st : 0;
+    if (ex->slot >= 0 && ota_slots_of(&ex->slots, ex->rec.targets[0]) == ex->slot)
+        ex->slot_wrong = 1;
+    return space == 0 ? 0 : add_space(ex, NULL, space, space);
 }
 
 int ota_exec_expect(struct ota_exec *ex)

@@ -181,7 +181,7 @@ int ota_exec_node_begin(struct ota_exec *ex)
     unsigned i;
     int is;
 
-    if (r->unit != 0)
+    if (r->unit != 0 && r->mask != 0)
         return ota_in_place_begin(ex);
     ex->wrong = 0;
     for (i = 0; i < r->target_count; i++) {

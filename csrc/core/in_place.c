@@ -283,7 +283,7 @@ int ota_in_place_expect(struct ota_exec *ex, uint64_t *space)
     int st = ota_in_place_look(ex, OTA_NODE_CHECK, &state);
     *space = 0;
     if (st != 0 || state == OTA_IS_NEW)
-        return st;
+        return st != 0 ? st : 1;
     if (state == OTA_IS_OTHER)
         return ota_exec_fail(ex, ERR(TARGET), "it is neither old nor new, nor half updated by this package");
     if ((st = ex->port.tmp_keeps(ex->port.ctx)) < 0)

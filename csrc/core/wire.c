@@ -432,7 +432,7 @@ static const struct kind_rule expect_rules[OTA_EXPECT_ENV + 1] = {
     {"node", K(TYPE) | K(TARGETS) | K(SIZE) | K(DIGEST), K(SOURCE) | K(MASK) | K(LABEL)},
     {"board", K(TYPE) | K(COMPATIBLE), 0},
     {"version", K(TYPE) | K(VERSION), 0},
-    {"in place", K(TYPE) | K(TARGETS) | K(SIZE) | K(DIGEST) | K(SOURCE) | K(UNIT) | K(SCRATCH) | K(PLAN), 0},
+    {"in place", K(TYPE) | K(TARGETS) | K(SIZE) | K(DIGEST) | K(SOURCE) | K(UNIT) | K(SCRATCH) | K(PLAN), K(LABEL)},
     {"environment", K(TYPE) | K(ENV), 0},
 };
 

@@ -77,9 +77,11 @@ def image_step(
 
 def image_expect(record: Block | Ubi, scratch: int) -> ExpectNode | ExpectInPlace:
     """What must hold for an image record whose engine is decided. scratch: what an update in place takes."""
-    if isinstance(record, Block) and None not in (record.unit, record.plan, record.source):
-        unit, plan, source = record.unit, record.plan, record.source
-        return ExpectInPlace(record.targets, record.size, record.digest, source, unit, scratch, plan)  # type: ignore[arg-type]
+    if isinstance(record, Block):
+        source, unit, plan = record.source, record.unit, record.plan
+        if source is not None and unit is not None and plan is not None:
+            about = record.targets, record.size, record.digest
+            return ExpectInPlace(*about, source, unit, scratch, plan, record.label)
     return ExpectNode(record.targets, record.size, record.digest, record.source, record.mask, record.label)
 
 
