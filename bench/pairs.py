@@ -198,11 +198,21 @@ those of the finished patch, ours with digests, meta data and checks; the ratio 
 peer on that pair (lower is better). Seconds are of the processor. MiB is the peak resident size. detools runs in
 Python, whose own size and instructions say nothing about its method, so the latter are left out. otastream packs in
 Python and applies with the board program.
-
+{chosen}
 Geometric means of the ratios over the pairs that a tool did:
 
 {means}
 {plot}"""
+
+
+def left_out(pairs: Sequence[str], rows: str) -> str:
+    """What a page says that has not all pairs or rows."""
+    parts = []
+    if len(pairs) < len(FILES):
+        parts.append(f"This run had {len(pairs)} of the {len(FILES)} pairs: {', '.join(pairs)}.")
+    if rows:
+        parts.append(f"Only the rows that `{rows}` finds.")
+    return "".join(f"{part}\n" for part in parts)
 
 
 def plot(found: Sequence[Mean], stem: Path) -> None:
@@ -273,7 +283,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         plot(found, options.plot)
     if options.markdown:
         image = f"![patch bytes against apply memory]({options.plot.name}.svg)\n" if options.plot else ""
-        text = INTRO.format(machine=machine(), means=mean_table(found), plot=image)
+        text = INTRO.format(
+            machine=machine(), chosen=left_out(list(results), options.rows), means=mean_table(found), plot=image
+        )
         options.markdown.write_text("\n".join([text, *sections]))
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
