@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Build the board's programs: static, against musl, for each architecture; then a table of what they weigh.
 
-    boardbuild.py [ARCH...]      armhf arm64 amd64 (all of them by default)
+    boardbuild.py [--encoders gzip,xz,zstd] [ARCH...]
+                                 armhf arm64 amd64 (all of them by default)
     boardbuild.py --sanitize     for this machine, against glibc, with ASan and UBSan: build/board/san/
     boardbuild.py --libraries    only what that links with, its headers in build/board/san/include
 
 Debian's cross compilers compile; musl and the libraries are Debian's packages of the target architecture, unpacked
 beneath .cache by scripts/debroot.py. The results are build/board/ARCH/otaunpack and otadisplay. A program above its
-budget in csrc/board/budget.json is an error.
+budget in csrc/board/budget.json is an error. With more encoders than gzip otaunpack is larger, has no budget and goes to
+build/board/ARCH-xz-zstd (or what was asked for).
 """
 
 from __future__ import annotations
@@ -31,12 +33,15 @@ TREE = Path(__file__).resolve().parent.parent
 BUDGET = TREE / "csrc/board/budget.json"
 PACKAGES = (
     "musl", "musl-dev", "zlib1g-dev", "libzstd-dev", "libsodium-dev", "linux-libc-dev", "libjpeg62-turbo-dev",
-    "libpng-dev",
+    "libpng-dev", "liblzma-dev",
 )  # fmt: skip
 LIBRARY_HEADERS = (
     "zlib.h", "zconf.h", "zstd.h", "zstd_errors.h", "sodium.h", "sodium",
     "jpeglib.h", "jconfig.h", "jmorecfg.h", "jerror.h", "png.h", "pngconf.h", "pnglibconf.h",
+    "lzma.h", "lzma",
 )  # fmt: skip
+ENCODERS = {"gzip": (), "xz": ("-DOTA_BOARD_XZ",), "zstd": ("-DOTA_BOARD_ZSTD",)}
+"""What recompresses parts of images, and how it is asked for. Every otaunpack has gzip."""
 KERNEL_HEADERS = ("linux", "asm", "asm-generic", "mtd")
 # No -Wconversion here: musl's ioctl takes an int, and request numbers are unsigned. `make lint` has it, against glibc.
 COMPILE = (
@@ -66,9 +71,10 @@ class Program:
 
 PROGRAMS = (
     Program(
-        "otaunpack", ("core", "port", "board"), (), ("libzstd.a", "libz.a", "libsodium.a"), "program_bytes",
+        "otaunpack", ("core", "port", "board"), (), ("libzstd.a", "libz.a", "libsodium.a", "liblzma.a"),
+        "program_bytes",
         (("core", "/core/"), ("port", "/port/"), ("board", "/board/"), ("zstd", "libzstd.a"), ("zlib", "libz.a"),
-         ("libsodium", "libsodium.a"), ("musl", "libc.a"), ("gcc", "libgcc")),
+         ("xz", "liblzma.a"), ("libsodium", "libsodium.a"), ("musl", "libc.a"), ("gcc", "libgcc")),
     ),
     Program(
         "otadisplay", ("display",), ("board/fortify.c",), ("libjpeg.a", "libpng16.a", "libz.a"), "display_bytes",
@@ -182,15 +188,16 @@ def parts(program: Program, map_file: Path) -> Counter[str]:
     return found
 
 
-def build(program: Program, target: Target) -> tuple[int, Counter[str]]:
-    """Stripped size in bytes, and what of it comes from where."""
+def build(program: Program, target: Target, encoders: Sequence[str] = ()) -> tuple[int, Counter[str]]:
+    """Stripped size in bytes, and what of it comes from where. encoders: beside gzip."""
     if not shutil.which(f"{target.tool}gcc"):
         raise SystemExit(f"boardbuild: no compiler for {target.arch}: scripts/apt.sh board (package {target.package})")
-    out = TREE / "build/board" / target.arch
+    out = TREE / "build/board" / "-".join([target.arch, *encoders])
     out.mkdir(parents=True, exist_ok=True)
     usr = sysroot(target)
     compiler = prepare(target, usr, out)
-    objects = compile_all(program, compiler, COMPILE, out)
+    defines = [flag for name in encoders for flag in ENCODERS[name]]
+    objects = compile_all(program, compiler, (*COMPILE, *defines), out)
     libraries = [usr / "lib" / target.triplet / name for name in program.libraries]
     made, full, new = (out / f"{program.name}{end}" for end in ("", ".full", ".new"))
     if not up_to_date(made, objects):
@@ -213,7 +220,8 @@ def sanitized(program: Program) -> Path:
     """For this machine."""
     target = TARGETS["amd64"]
     out, usr = host_libraries()
-    objects = compile_all(program, ["gcc"], SANITIZE, out, without=FOR_MUSL)
+    defines = [flag for flags in ENCODERS.values() for flag in flags]
+    objects = compile_all(program, ["gcc"], (*SANITIZE, *defines), out, without=FOR_MUSL)
     libraries = [usr / "lib" / target.triplet / name for name in program.libraries]
     made, full = out / program.name, out / f"{program.name}.full"
     if not up_to_date(made, objects):
@@ -226,6 +234,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Build the board's programs.")
     parser.add_argument("archs", nargs="*", metavar="ARCH", default=list(TARGETS))
     parser.add_argument("--sanitize", action="store_true")
+    parser.add_argument("--encoders", default="gzip", help="of gzip, xz, zstd; gzip is always there")
     parser.add_argument("--libraries", action="store_true")
     args = parser.parse_args()
     with open_lock() as lock:
@@ -237,7 +246,7 @@ def main() -> int:
             for program in PROGRAMS:
                 print(sanitized(program))
             return 0
-        return build_all(parser, args.archs)
+        return build_all(parser, args.archs, args.encoders.split(","))
 
 
 def open_lock() -> TextIO:
@@ -246,20 +255,23 @@ def open_lock() -> TextIO:
     return (folder / "lock").open("w")
 
 
-def build_all(parser: argparse.ArgumentParser, archs: Sequence[str]) -> int:
+def build_all(parser: argparse.ArgumentParser, archs: Sequence[str], chosen: Sequence[str]) -> int:
     """Build these, print the tables; 1 if a program is above its budget."""
+    if unknown := set(chosen) - set(ENCODERS):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(ENCODERS)}")
+    encoders = [name for name in ENCODERS if name in chosen and name != "gzip"]
     if unknown := set(archs) - set(TARGETS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(TARGETS)}")
     budgets: dict[str, dict[str, int]] = json.loads(BUDGET.read_text())
     over = []
-    for program in PROGRAMS:
+    for program in PROGRAMS[:1] if encoders else PROGRAMS:
         names = [name for name, _ in program.parts] + ["other"]
         print(f"{program.name:11}{'file':>9}{'budget':>9}" + "".join(f"{name:>11}" for name in names))
         for arch in archs:
             budget = budgets[program.budget][arch]
-            size, found = build(program, TARGETS[arch])
+            size, found = build(program, TARGETS[arch], encoders)
             print(f"{arch:11}{size:9}{budget:9}" + "".join(f"{found[name]:11}" for name in names), flush=True)
-            if size > budget:
+            if size > budget and not encoders:
                 over.append(f"{program.name} for {arch}")
     if over:
         print(f"boardbuild: above the budget in csrc/board/budget.json: {', '.join(over)}", file=sys.stderr)

@@ -179,6 +179,69 @@ def test_squashfs_in_both_programs(tmp_path: Path, applier: Applier) -> None:
     assert bench.holds(root)
 
 
+MORE = {"xz": CodingId.XZ, "zstd": CodingId.ZSTD}
+
+
+@needs_mksquashfs
+@pytest.mark.parametrize("program", ["otastream", "otaunpack"])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("xz", ()),
+        ("xz", ("-b", "4K")),
+        ("xz", ("-Xbcj", "arm,x86")),
+        ("xz", ("-Xdict-size", "50%", "-b", "64K")),
+        ("zstd", ()),
+        ("zstd", ("-Xcompression-level", "19", "-b", "32K")),
+    ],
+)
+def test_squashfs_by_other_libraries(tmp_path: Path, program: str, name: str, options: tuple[str, ...]) -> None:
+    """The board program that has all encoders is the one with sanitizers."""
+    if MORE[name] not in codings.present():
+        pytest.skip(f"no lib{name} of the right version")
+    images = (squash(tmp_path, f"t{seed}", tree(seed), "-comp", name, *options) for seed in (1, 2))
+    bench = Bench(tmp_path, *images)
+    assert bench.pack(PackOptions(encoders=frozenset({MORE[name]}))).package < 4000
+    record = bench.record()
+    assert record.note is not None
+    assert record.note.startswith(f"squashfs {name}: ")
+    assert record.note.endswith(" 0 sent as they are")
+    root = bench.root()
+    applier = applier_named("otastream") if program == "otastream" else Applier(board_program("san"), "-x")
+    applier.succeed(bench.package, root)
+    assert bench.holds(root)
+
+
+@needs_mksquashfs
+def test_boards_without_the_encoder_get_no_view(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, *(squash(tmp_path, f"t{seed}", tree(seed), "-comp", "xz") for seed in (1, 2)))
+    bench.pack()
+    record = bench.record()
+    assert (record.new_view, record.note) == (None, "boards without xz-liblzma: squashfs xz")
+
+
+@pytest.mark.parametrize(("params", "id_"), [
+    (10, CodingId.XZ), (6 | 31 << 4 | 17 << 14, CodingId.XZ), (6 | 3 << 10 | 17 << 14, CodingId.XZ),
+    (6 | 11 << 14, CodingId.XZ), (6 | 27 << 14, CodingId.XZ), (0 | 17 << 5, CodingId.ZSTD),
+    (23 | 17 << 5, CodingId.ZSTD), (15 | 11 << 5, CodingId.ZSTD), (15 | 27 << 5, CodingId.ZSTD),
+])  # fmt: skip
+def test_parameters_of_other_libraries_out_of_range(params: int, id_: CodingId) -> None:
+    assert not codings.valid(id_, params)
+
+
+@pytest.mark.parametrize("id_", list(CodingId))
+def test_damaged_and_too_large_parts(id_: CodingId) -> None:
+    """Whatever the library: cut, changed, more than was said."""
+    if id_ not in codings.present():
+        pytest.skip("not here")
+    coding = codings.squashfs_coding(id_, 131072)
+    packed = codings.encode(coding, bytes(100_000))
+    assert codings.decode(coding, packed + b"tail", 100_000) == (bytes(100_000), len(packed))
+    for broken, limit in ((packed[:-1], 100_000), (packed, 99_999), (b"\xff" * 40, 100_000), (b"", 10)):
+        with pytest.raises(ValueError, match=r"."):
+            codings.decode(coding, broken, limit)
+
+
 @needs_mksquashfs
 def test_squashfs_with_xattrs_and_many_files(tmp_path: Path) -> None:
     """More inodes than a metadata block holds, in folders with an index; every part of it is found."""

@@ -3,7 +3,7 @@
  * Each direction has one block of memory, which begins with what stands here of it; the libraries get the rest through
  * their allocation hooks. Nothing outlives a part: begin starts with all of the memory again.
  */
-#include "board.h"
+#include "coder.h"
 
 #include <string.h>
 #include <zlib.h>
@@ -106,6 +106,44 @@ static int zlib_step(int encode, struct zlib_coder *c, struct ota_in *in, struct
     return out->pos == out->size ? OTA_WANT_OUTPUT : OTA_WANT_INPUT;
 }
 
+/* ---- parts that are compressed whole ------------------------------------------------------------------------------
+ */
+
+int coder_whole_init(struct coder_whole *w, struct board_memory *m, size_t room, size_t packed_room)
+{
+    w->room = room;
+    w->packed_room = packed_room;
+    w->raw = board_memory_take(m, room);
+    w->packed = board_memory_take(m, packed_room);
+    return w->raw != NULL && w->packed != NULL ? 0 : -OTA_E_RAM;
+}
+
+int coder_whole_take(struct coder_whole *w, struct ota_in *in, int last)
+{
+    size_t n = in->size - in->pos;
+    if (n > w->room - w->fill) {
+        return -OTA_E_DELTA;
+    }
+    if (n > 0) {
+        memcpy(w->raw + w->fill, in->src + in->pos, n);
+    }
+    w->fill += n;
+    in->pos += n;
+    return last ? CODER_WHOLE_COMPLETE : OTA_WANT_INPUT;
+}
+
+int coder_whole_give(struct coder_whole *w, struct ota_out *out)
+{
+    size_t n = out->size - out->pos;
+    if (n > w->packed_len - w->given) {
+        n = w->packed_len - w->given;
+    }
+    memcpy(out->dst + out->pos, w->packed + w->given, n);
+    w->given += n;
+    out->pos += n;
+    return w->given == w->packed_len ? OTA_DONE : OTA_WANT_OUTPUT;
+}
+
 /* ---- the table --------------------------------------------------------------------------------------------------- */
 
 static size_t coder_size(void *ctx, int encode, unsigned coding, uint64_t params)
@@ -114,10 +152,30 @@ static size_t coder_size(void *ctx, int encode, unsigned coding, uint64_t params
     switch (coding) {
     case OTA_CODING_DEFLATE:
         return zlib_size(encode, params);
+#ifdef OTA_BOARD_XZ
+    case OTA_CODING_XZ:
+        return coder_xz_size(encode, params);
+#endif
+#ifdef OTA_BOARD_ZSTD
+    case OTA_CODING_ZSTD:
+        return coder_zstd_size(encode, params);
+#endif
     default:
         return 0;
     }
 }
+
+#ifdef OTA_BOARD_XZ
+#define XZ_BIT (1u << OTA_CODING_XZ)
+#else
+#define XZ_BIT 0u
+#endif
+#ifdef OTA_BOARD_ZSTD
+#define ZSTD_BIT (1u << OTA_CODING_ZSTD)
+#else
+#define ZSTD_BIT 0u
+#endif
+#define CODINGS ((1u << OTA_CODING_DEFLATE) | XZ_BIT | ZSTD_BIT)
 
 /* Which coding the memory of a direction is at work for. */
 static unsigned at_work[2];
@@ -132,6 +190,14 @@ static int coder_begin(void *ctx, int encode, unsigned coding, uint64_t params, 
     switch (coding) {
     case OTA_CODING_DEFLATE:
         return zlib_begin(encode, params, memory, len);
+#ifdef OTA_BOARD_XZ
+    case OTA_CODING_XZ:
+        return coder_xz_begin(encode, params, raw, memory, len);
+#endif
+#ifdef OTA_BOARD_ZSTD
+    case OTA_CODING_ZSTD:
+        return coder_zstd_begin(encode, params, raw, memory, len);
+#endif
     default:
         return -OTA_E_UNSUPPORTED;
     }
@@ -143,6 +209,14 @@ static int coder_step(void *ctx, int encode, struct ota_in *in, struct ota_out *
     switch (at_work[encode]) {
     case OTA_CODING_DEFLATE:
         return zlib_step(encode, memory_of[encode], in, out, last);
+#ifdef OTA_BOARD_XZ
+    case OTA_CODING_XZ:
+        return coder_xz_step(encode, memory_of[encode], in, out, last);
+#endif
+#ifdef OTA_BOARD_ZSTD
+    case OTA_CODING_ZSTD:
+        return coder_zstd_step(encode, memory_of[encode], in, out, last);
+#endif
     default:
         return -OTA_E_INTERNAL;
     }
@@ -150,7 +224,7 @@ static int coder_step(void *ctx, int encode, struct ota_in *in, struct ota_out *
 
 const struct ota_coder *board_coder(void)
 {
-    static const struct ota_coder coder = {NULL, 1u << OTA_CODING_DEFLATE, coder_size, coder_begin, coder_step};
+    static const struct ota_coder coder = {NULL, CODINGS, coder_size, coder_begin, coder_step};
     return &coder;
 }
 
@@ -159,6 +233,14 @@ const char *board_coder_library(enum ota_coding_id id)
     switch (id) {
     case OTA_CODING_DEFLATE:
         return zlibVersion();
+#ifdef OTA_BOARD_XZ
+    case OTA_CODING_XZ:
+        return coder_xz_library();
+#endif
+#ifdef OTA_BOARD_ZSTD
+    case OTA_CODING_ZSTD:
+        return coder_zstd_library();
+#endif
     default:
         return NULL;
     }

@@ -7,15 +7,20 @@ library counts as present only if it gives known answers, whatever version it cl
 from __future__ import annotations
 
 import functools
+import lzma
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 import xxhash
+import zstandard
 
+from otastream.errors import OtaError
 from otastream.model import CodingId
 from otastream.native import Buffer
+from otastream.varint import Reader
+from otastream.views import shared
 
 PART_MAX: Final = 256 << 20
 """Bytes of a part, packed or not, that the packer looks into."""
@@ -70,11 +75,11 @@ def _inflate(params: int, data: Buffer, limit: int) -> tuple[bytes, int]:
     decoder = zlib.decompressobj(_window(params))
     try:
         raw = decoder.decompress(data, limit)
-        if not decoder.eof and len(raw) == limit:
-            decoder.decompress(decoder.unconsumed_tail, 1)  # the end may come after the last byte
+        # the end may come after the last byte
+        more = b"" if decoder.eof or len(raw) < limit else decoder.decompress(decoder.unconsumed_tail, 1)
     except zlib.error as exc:
         raise ValueError(str(exc)) from exc
-    if not decoder.eof:
+    if not decoder.eof or more:
         raise ValueError("incomplete, or too large")
     return raw, memoryview(data).nbytes - len(decoder.unused_data)
 
@@ -140,12 +145,131 @@ def sample(size: int) -> bytes:
     return bytes(out[:size])
 
 
+# ---- what libraries compress whole ---------------------------------------------------------------------------------
+
+
+class _Whole:
+    """A part that is gathered first, then made at once."""
+
+    def __init__(self, make: Callable[[bytes], bytes]) -> None:
+        self._make = make
+        self._gathered = bytearray()
+        self._ready: bytes | None = None
+
+    def step(self, data: bytes, room: int, *, last: bool) -> tuple[int, bytes, bool]:
+        taken = 0
+        if self._ready is None:
+            self._gathered += data
+            taken = len(data)
+            if not last:
+                return taken, b"", False
+            self._ready = self._make(bytes(self._gathered))
+        out, self._ready = self._ready[:room], self._ready[room:]
+        return taken, out, not self._ready
+
+
+def xz(*, dictionary: int, longest: int, preset: int = 6, branch: int = 0) -> Coding:
+    """liblzma's single-call stream encoder. dictionary: as the byte of LZMA2's properties; longest: log2 of a part."""
+    return Coding(CodingId.XZ, preset | dictionary << 4 | branch << 10 | longest << 14)
+
+
+def _xz_options(params: int) -> dict[str, int]:
+    byte = params >> 4 & 63
+    return {"preset": params & 15, "dictionary": (2 | byte & 1) << byte // 2 + 11, "branch": params >> 10 & 15}
+
+
+def _xz(params: int, data: Buffer) -> bytes:
+    library = shared.lzma()
+    if library is None:
+        raise ValueError("no liblzma")
+    return library.encode(bytes(data), **_xz_options(params))
+
+
+def _unxz(params: int, data: Buffer, limit: int) -> tuple[bytes, int]:
+    del params
+    decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=64 << 20)
+    try:
+        raw = decoder.decompress(data, limit)
+        more = b"" if decoder.eof or len(raw) < limit else decoder.decompress(b"", 1)
+    except lzma.LZMAError as exc:
+        raise ValueError(str(exc)) from exc
+    if not decoder.eof or more:
+        raise ValueError("incomplete, or too large")
+    return raw, memoryview(data).nbytes - len(decoder.unused_data)
+
+
+def _xz_size(params: int, *, encode: bool) -> int:
+    library = shared.lzma()
+    if library is None:
+        return 0
+    buffers = (2 << (params >> 14)) + _XZ_UNTOLD if encode else 0
+    return library.memory(**_xz_options(params), encode=encode) + buffers + 16384
+
+
+_XZ_UNTOLD: Final = 98304  # what the encoder takes beyond what the library says
+
+
+def _known_xz() -> bool:
+    if shared.lzma() is None:
+        return False
+    made = (_xz(xz(dictionary=byte, longest=17, branch=branch).params, sample(60_000)) for byte, branch in _XZ_TRIED)
+    return xxhash.xxh64_intdigest(b"".join(made)) == _XZ_ANSWER
+
+
+_XZ_TRIED: Final = ((0, 0), (10, 0), (7, 7))
+_XZ_ANSWER: Final = 0x6581C3AB01600622
+
+
+def zstd(*, level: int, longest: int) -> Coding:
+    """libzstd 1.5.4, one call. longest: log2 of a part."""
+    return Coding(CodingId.ZSTD, level | longest << 5)
+
+
+def _zstd(params: int, data: Buffer) -> bytes:
+    library = shared.zstd()
+    if library is None:
+        raise ValueError("no libzstd")
+    return library.encode(bytes(data), level=params & 31)
+
+
+def _unzstd(params: int, data: Buffer, limit: int) -> tuple[bytes, int]:
+    del params
+    view = bytes(data)
+    try:
+        if zstandard.frame_content_size(view) > limit:
+            raise ValueError("too large")
+        decoder = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
+        raw = decoder.decompress(view)
+    except zstandard.ZstdError as exc:
+        raise ValueError(str(exc)) from exc
+    if not decoder.eof or len(raw) > limit:
+        raise ValueError("incomplete, or too large")
+    return raw, len(view) - len(decoder.unused_data)
+
+
+def _zstd_size(params: int, *, encode: bool) -> int:
+    library = shared.zstd()
+    return 0 if library is None else library.memory(level=params & 31, longest=1 << (params >> 5), encode=encode) + 4096
+
+
+def _known_zstd() -> bool:
+    if shared.zstd() is None:
+        return False
+    made = (_zstd(zstd(level=level, longest=17).params, sample(120_000)) for level in (1, 3, 9, 15, 19, 22))
+    return xxhash.xxh64_intdigest(b"".join(made)) == _ZSTD_ANSWER
+
+
+_ZSTD_ANSWER: Final = 0x6A38F0E3DE465DA6
+
+
 def squashfs_coding(id_: CodingId, block: int) -> Coding:
     """How squashfs compresses with blocks of that size when it is told nothing else."""
-    del block
-    if id_ is CodingId.DEFLATE:
-        return deflate(9, wrapped=True)
-    raise ValueError(f"no coding {id_}")
+    longest = max(13, block.bit_length() - 1)  # a metadata block has up to 8 KiB
+    if id_ is CodingId.XZ:
+        return xz(dictionary=2 * (block.bit_length() - 13), longest=longest)
+    if id_ is CodingId.ZSTD:
+        return zstd(level=15, longest=longest)
+    return deflate(9, wrapped=True)
 
 
 # ---- the table -----------------------------------------------------------------------------------------------------
@@ -164,10 +288,28 @@ class Library:
     known: Callable[[], bool]
 
 
+def _whole(
+    name: str,
+    encode: Callable[[int, Buffer], bytes],
+    decode: Callable[[int, Buffer, int], tuple[bytes, int]],
+    size: Callable[..., int],
+    known: Callable[[], bool],
+) -> Library:
+    def encoder(params: int) -> Stream:
+        return _Whole(lambda data: encode(params, data))
+
+    def decoder(params: int) -> Stream:
+        return _Whole(lambda data: decode(params, data, PART_MAX)[0])
+
+    return Library(name, encode, decode, encoder, decoder, size, known)
+
+
 LIBRARIES: Final[Mapping[CodingId, Library]] = {
     CodingId.DEFLATE: Library(
         "deflate-zlib", _deflate, _inflate, _Deflating, _Inflating, _deflate_size, _known_deflate
     ),
+    CodingId.XZ: _whole("xz-liblzma", _xz, _unxz, _xz_size, _known_xz),
+    CodingId.ZSTD: _whole("zstd-1.5.4", _zstd, _unzstd, _zstd_size, _known_zstd),
 }
 
 
@@ -204,7 +346,7 @@ def decoding(coding: Coding) -> Coding:
     return coding
 
 
-def candidates(coding: Coding) -> Iterator[Coding]:
+def candidates(coding: Coding, packed: memoryview) -> Iterator[Coding]:
     """Codings that may have made a part of this kind, likely ones first."""
     if coding.id is CodingId.DEFLATE:
         wrapped = bool(coding.params >> 15)
@@ -214,6 +356,36 @@ def candidates(coding: Coding) -> Iterator[Coding]:
             yield deflate(level, wrapped=wrapped, memory=9)
         for strategy in range(1, 5):
             yield deflate(9, wrapped=wrapped, strategy=strategy)
+    elif coding.id is CodingId.XZ:
+        found = _xz_filters(packed)
+        if found is not None:
+            for preset in (6, 9, 0, 1, 2, 3, 4, 5, 7, 8):
+                yield xz(dictionary=found[0], longest=coding.params >> 14, preset=preset, branch=found[1])
+    else:
+        for level in (15, 19, 22, 3, 9, 1, *range(2, 22)):
+            yield zstd(level=level, longest=coding.params >> 5)
+
+
+def _xz_filters(packed: memoryview) -> tuple[int, int] | None:
+    """The dictionary byte and the branch filter that the header of the first block names; None: others."""
+    header = bytes(packed[12 : 12 + 4 * (1 + packed[12])]) if len(packed) > 32 else b""
+    if len(header) < 8 or header[1] & 0x3C:
+        return None
+    reader = Reader(header[2:])
+    try:
+        for bit in (0x40, 0x80):
+            if header[1] & bit:
+                reader.number()
+        filters = []
+        for _ in range(1 + (header[1] & 3)):
+            id_ = reader.number()
+            filters.append((id_, reader.take(reader.number())))
+    except (EOFError, OtaError):
+        return None
+    branches = [id_ for id_, _ in filters[:-1]]
+    if filters[-1][0] != 0x21 or len(filters[-1][1]) != 1 or len(branches) > 1 or any(filters[0][1][1:]):
+        return None
+    return filters[-1][1][0], branches[0] if branches else 0
 
 
 def size(coding: Coding, *, encode: bool) -> int:
@@ -250,4 +422,9 @@ def valid(coding: int, params: int) -> bool:
     if coding == CodingId.DEFLATE:
         level, memory, window, strategy = params & 15, params >> 4 & 15, params >> 8 & 15, params >> 12 & 7
         return params < 1 << 16 and 1 <= level <= 9 and 1 <= memory <= 9 and window >= 9 and strategy <= 4
+    if coding == CodingId.XZ:
+        branch, longest = params >> 10 & 15, params >> 14
+        return params & 15 <= 9 and params >> 4 & 63 <= 30 and branch in (0, *range(4, 10)) and 12 <= longest <= 26
+    if coding == CodingId.ZSTD:
+        return 1 <= params & 31 <= 22 and 12 <= params >> 5 <= 26
     return False

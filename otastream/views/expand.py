@@ -146,7 +146,7 @@ class _New:
         """The parameters that make these bytes: those that did last time first."""
         if self._failures[item.container] >= GIVE_UP:
             return None
-        candidates = [item.coding, *self._likely, *codings.candidates(item.coding)]
+        candidates = [*self._likely, item.coding, *codings.candidates(item.coding, packed)]
         for coding in dict.fromkeys(candidates):
             if coding.id == item.coding.id and codings.makes(coding, raw, packed):
                 if coding in self._likely:

@@ -1,0 +1,88 @@
+"""Deltas inside of compressed images, on the board: onto real media, within the memory that the package states."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from board import media
+from board.machine import Job, Virt
+from board.provide import TREE
+from board.releases import Workshop, folder_pair, tree
+from board.rig import Bench
+from board.test_ram import used
+from otastream.model import CodingId
+from otastream.views import codings
+
+LIMIT_KIB = {"gzip": 1536, "xz": 6144, "zstd": 6144}
+"""Address space for applying, with blocks of 128 KiB."""
+
+CODINGS = {"gzip": CodingId.DEFLATE, "xz": CodingId.XZ, "zstd": CodingId.ZSTD}
+
+
+def squashed(folder: Path, top: Path, name: str) -> bytes:
+    out = folder / f"{top.name}.{name}"
+    args = ["mksquashfs", top, out, "-comp", name, "-noappend", "-quiet", "-no-progress", "-all-root"]
+    subprocess.run(args, check=True, capture_output=True)
+    return out.read_bytes()
+
+
+def program(name: str) -> Path:
+    """The board program with all encoders, beside the usual one."""
+    build = [sys.executable, str(TREE / "scripts/boardbuild.py"), "--encoders", "gzip,xz,zstd", "armhf"]
+    subprocess.run(build, check=True, capture_output=True)
+    return TREE / "build/board" / ("armhf" if name == "gzip" else "armhf-xz-zstd") / "otaunpack"
+
+
+@pytest.mark.usefixtures("pnand")
+def test_squashfs_images_on_volumes(bench: Bench, shop: Workshop, tmp_path: Path) -> None:
+    """One slot to the other by each library; mounted from the volume and compared, within its bound."""
+    old, new = folder_pair(tmp_path, files=25, size=200_000)
+    names = [name for name, coding in CODINGS.items() if coding in codings.present()]
+    files: dict[str, Path | bytes] = {"tree": tree(new)}
+    runs = ""
+    for name in names:
+        images = [squashed(tmp_path, top, name) for top in (old, new)]
+        made = shop.image(
+            name, images[1], "/dev/ubi0_1", old=images[0], source="/dev/ubi0_0", kind="ubi",
+            encoders=frozenset({CODINGS[name]}),
+        )  # fmt: skip
+        assert made.stat().st_size < len(images[1]) // 3
+        files |= {f"{name}.old": images[0], f"{name}.new": images[1], f"{name}.ota": made, f"{name}.run": program(name)}
+        runs += f"""
+        ubiupdatevol /dev/ubi0_0 /job/{name}.old
+        ubiupdatevol /dev/ubi0_1 -t
+        chmod +x /job/{name}.run
+        /job/bound -a {LIMIT_KIB[name]} /job/{name}.run --progress none -x /job/{name}.ota
+        cmp -n {len(images[1])} /dev/ubi0_1 /job/{name}.new
+        """
+        if name == "gzip":
+            runs += """
+            ubiblock --create /dev/ubi0_1
+            mount -t squashfs -o ro /dev/ubiblock0_1 /mnt
+            same_tree /job/tree /mnt
+            umount /mnt
+            ubiblock --remove /dev/ubi0_1
+            """
+    chip = media.Nand(tmp_path / "chip", parts=(160,)).make(bad=[3, 50])
+    job = Job(
+        chip.load
+        + f"""
+        ubiattach -m 0 -d 0 >/dev/null
+        ubimkvol /dev/ubi0 -N a -s 5MiB >/dev/null
+        ubimkvol /dev/ubi0 -N b -s 5MiB >/dev/null
+        {runs}
+        """,
+        files,
+        ("disk", "ubifs", "squashfs"),
+    )
+    result = bench.succeed(Virt([chip.path], ram=128), job, timeout=900)
+    found = result.find("@@BOUND")
+    assert len(found) == len(names)
+    for name, text in zip(names, found, strict=True):
+        use = used(text)
+        print(f"squashfs {name}: {text}")
+        assert (use.code, use.address_space) == (0, LIMIT_KIB[name])
