@@ -8,8 +8,8 @@
 
 Debian's cross compilers compile; musl and the libraries are Debian's packages of the target architecture, unpacked
 beneath .cache by scripts/debroot.py. The results are build/board/ARCH/otaunpack and otadisplay. A program above its
-budget in csrc/board/budget.json is an error. With more encoders than gzip otaunpack is larger, has no budget and goes to
-build/board/ARCH-xz-zstd (or what was asked for).
+budget in csrc/board/budget.json is an error. With more encoders than gzip otaunpack is larger, has no budget, and goes
+to build/board/ARCH-xz-zstd (or what was asked for).
 """
 
 from __future__ import annotations

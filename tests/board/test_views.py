@@ -25,7 +25,7 @@ CODINGS = {"gzip": CodingId.DEFLATE, "xz": CodingId.XZ, "zstd": CodingId.ZSTD}
 
 def squashed(folder: Path, top: Path, name: str) -> bytes:
     out = folder / f"{top.name}.{name}"
-    args = ["mksquashfs", top, out, "-comp", name, "-noappend", "-quiet", "-no-progress", "-all-root"]
+    args: list[str | Path] = ["mksquashfs", top, out, "-comp", name, "-noappend", "-quiet", "-no-progress", "-all-root"]
     subprocess.run(args, check=True, capture_output=True)
     return out.read_bytes()
 
