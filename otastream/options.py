@@ -20,6 +20,9 @@ WINDOW_LOGS: Final = {Codec.NONE: 0, Codec.GZIP: 15, Codec.ZSTD: 16}
 make packages about 1 % smaller.
 """
 
+VIEW_WINDOW_LOG: Final = 15
+"""The same where views take memory too: with those of zlib, and an erase block of 128 KiB, a board stays in 1.5 MiB."""
+
 BUDGET_WINDOW_LOGS: Final = {Codec.NONE: 0, Codec.GZIP: 15, Codec.ZSTD: 23}
 """The largest that a memory budget is spent on."""
 
@@ -236,6 +239,8 @@ def _fit_codec(codec: Codec, options: PackOptions, *, source: bool, workspace: i
     logs = container.WINDOW_LOGS[codec]
     usual = WINDOW_LOGS if options.ram is None else BUDGET_WINDOW_LOGS
     top = usual[codec] if options.window_log is None else options.window_log
+    if workspace and options.window_log is None and options.ram is None:
+        top = min(top, VIEW_WINDOW_LOG)
     if top not in logs:
         raise error(Code.USAGE, f"window log {top} for codec {codec.name.lower()}")
     if options.frame_log not in container.FRAME_LOGS:

@@ -18,11 +18,14 @@ from otastream.model import CodingId
 from otastream.native import Buffer
 from otastream.views import codings, scan
 from otastream.views.codings import Coding
-from otastream.views.parts import PACKED_MAX, VIEW_MAX, Front, Kind, Part, Segment
+from otastream.views.parts import PACKED_MAX, SLOTS_MAX, VIEW_MAX, Front, Kind, Part, Segment
 
-SLOT_MAX: Final = 1 << 20
-"""Parts of up to this size are decoded whole; longer ones in chunks."""
 CHUNK: Final = 1 << 16
+"""Parts are decoded in chunks of up to this size: two small ones serve alternating reads better than one large."""
+CACHE: Final = 1 << 17
+"""Bytes of decoded old that a board keeps; with the encoder of zlib and all else it stays within 1.5 MiB."""
+CACHE_LARGE: Final = 1 << 19
+"""The same where the encoder takes several MiB anyway."""
 GIVE_UP: Final = 24
 """So many parts in a row that no parameters reproduce: the rest of the container is not tried."""
 
@@ -62,8 +65,7 @@ def expand(old: Buffer, new: Buffer, *, allowed: frozenset[CodingId]) -> Expansi
     if not made.counts["coded"] and not made.counts["kept"]:
         return f"none of {len(found.parts)} parts reproduced: {found.note}"
     expanded, parts = _expand_old(old_view, old_found)
-    slot = max((part.raw for part in parts if part.raw <= SLOT_MAX), default=CHUNK)
-    front = Front(parts or None, made.segments, slot=slot)
+    front = _front(parts, made.segments)
     return Expansion(
         expanded,
         bytes(made.out),
@@ -74,6 +76,14 @@ def expand(old: Buffer, new: Buffer, *, allowed: frozenset[CodingId]) -> Expansi
         made.counts["coded"],
         made.packed,
     )
+
+
+def _front(parts: list[Part], segments: list[Segment]) -> Front:
+    """With a cache that fits the parts, and the memory that the encoder takes anyway."""
+    slot = min(CHUNK, max((part.raw for part in parts), default=CHUNK))
+    large = any(item.coding is not None and item.coding.id is not CodingId.DEFLATE for item in segments)
+    slots = min(SLOTS_MAX, (CACHE_LARGE if large else CACHE) // slot)
+    return Front(parts or None, segments, slots, slot)
 
 
 def _expand_old(image: memoryview, found: Sequence[scan.Found]) -> tuple[bytes, list[Part]]:
