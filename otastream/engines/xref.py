@@ -19,8 +19,8 @@ CONTENT_MAX: Final = 0xFFFFFF00
 
 
 def limits(model_log: int) -> XrefOptions:
-    """What a model of this size goes with: an offset map and a list of regions of up to about a quarter of it."""
-    return XrefOptions(model_log, spans_max=1 << (model_log - 6), regions_max=1 << min(model_log - 8, 12))
+    """What a model of this size goes with: an offset map and a list of regions of up to about a fifth of it."""
+    return XrefOptions(model_log, spans_max=3 << (model_log - 8), regions_max=1 << min(model_log - 8, 12))
 
 
 def workspace(model_log: int) -> int:
