@@ -89,7 +89,7 @@ def test_a_full_image(bench: Bench, shop: Workshop, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("engine", ["bsdiff", "xref"])
 def test_a_delta_of_a_kernel(bench: Bench, shop: Workshop, tmp_path: Path, engine: str) -> None:
-    """20 MB of kernel from one block device to another. Engine xref falls back to bsdiff where its model has no room."""
+    """20 MB of kernel from one block device to another. xref falls back to bsdiff where its model has no room."""
     size = 21 * MIB if FULL else 6 * MIB if engine == "bsdiff" else MIB
     old, new = image_pair(bench.kit, size, start=0)
     files: dict[str, Path | bytes] = {}
