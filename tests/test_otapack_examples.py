@@ -92,7 +92,13 @@ def work(tmp_path: Path) -> Path:
     write(board / "config/app", app, 0o755)
     for name in ("camera.conf", "legacy.conf", "only-old"):
         write(board / "config" / name, b"x")
-    nodes = {"mtd0": "ipl_s.bin", "mtd1": "ipl_s.bin", "mtdblock8": "kernel", "mtdblock9": "rootfs.sqfs"}
+    nodes = {
+        "mtd0": "ipl_s.bin",
+        "mtd1": "ipl_s.bin",
+        "mtdblock8": "kernel",
+        "mtdblock9": "rootfs.sqfs",
+        "mtd10": "kernel",
+    }
     for node, name in nodes.items():
         write(board / "dev" / node, image(name).ljust(200_000, b"\xff"))
     write(board / "dev/ubi0_1", image("customer.ubifs").ljust(200_000, b"\xff"))
@@ -221,6 +227,11 @@ def _with_differences(folder: Path) -> None:
     assert holds(folder, "mtdblock8", "kernel")
 
 
+def _nand(folder: Path) -> None:
+    run(folder, *blocks("3.8"))
+    assert holds(folder, "mtd10", "kernel")
+
+
 SECTIONS: Final[dict[str, Callable[[Path], None]]] = {
     "2.2": _step_by_step,
     "2.3": _makefile,
@@ -232,6 +243,7 @@ SECTIONS: Final[dict[str, Callable[[Path], None]]] = {
     "3.3": _upgrade,
     "3.5": _display,
     "3.6": _with_differences,
+    "3.8": _nand,
 }
 
 
