@@ -39,6 +39,7 @@ DRIVERS = {
     "spinor": ("spi-aspeed-smc", "spi-nor"),
     "nandsim": ("mtd", "nandsim"),  # a job inserts it, with parameters
     "squashfs": ("squashfs",),
+    "jffs2": ("jffs2",),
     "ubi": ("ubi",),
     "ubifs": ("zstd", "deflate", "lzo", "lzo-rle", "ubi", "ubifs"),  # nothing in the board loads compressors by itself
 }

@@ -28,7 +28,7 @@
 #include <linux/vmalloc.h>
 
 #define GOOD 0xff
-#define PARTS_MAX 8
+#define PARTS_MAX 16
 
 static char *path = "/dev/vda";
 module_param(path, charp, 0444);
