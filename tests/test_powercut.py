@@ -60,6 +60,14 @@ def test_flash(machines: Path, folder: Path, name: str) -> None:
     assert run.counts(stdout)[0] > 50
 
 
+def test_a_failing_block_that_the_cut_completed_is_used(machines: Path, folder: Path) -> None:
+    """Its last page was the one that would have failed: the image then ends a block earlier than without the cut."""
+    chip = ("--chip", "NAND 2K/32K, bad blocks", "--thorough", "--seed", "0")
+    code, stdout, stderr = run.run(machines / "flash", [folder / "image_xref_onto_itself"], *chip)
+    assert (code, stderr) == (0, "")
+    assert run.counts(stdout)[0] > 300
+
+
 def test_every_kind_of_record_is_cut(folder: Path) -> None:
     """The cases have all kinds but ubi, which only a kernel has, and all engines."""
     kinds = set()
@@ -117,6 +125,15 @@ def test_a_scratch_that_is_durable_too_late_is_found(machines: Path, folder: Pat
     code, stdout, _ = run.run(machines / "flash", [folder / "in_place_shuffled"], "--mutant", "late-scratch")
     assert code == 1, stdout
     assert run.counts(stdout)[1] > 0
+
+
+@pytest.mark.parametrize(
+    ("mutant", "found"), [("marks-two", "marked bad without a failure"), ("forgets-marks", "in use although it failed")]
+)
+def test_wrong_marks_on_blocks_are_found(machines: Path, folder: Path, mutant: str, found: str) -> None:
+    code, stdout, stderr = run.run(machines / "flash", [folder / "image_full"], "--mutant", mutant)
+    assert code == 1, stdout
+    assert found in stderr
 
 
 def test_a_block_that_only_reads_as_erased_is_found(machines: Path, folder: Path) -> None:

@@ -147,6 +147,8 @@ static int model_prog(void *ctx, uint64_t off, const uint8_t *buf, size_t len)
         m->next_page[block] = page + 1;
     if (part == 2 && m->fault[block] == FAULT_FLIP && (off + len) % f->erase_size == 0)
         m->data[off] ^= 0x10;
+    if (fails)
+        m->failed[block] = FAILED_NOW;
     if (part < 2 || fails)
         return -OTA_E_IO;
     m->progs++;
@@ -173,6 +175,7 @@ static int model_erase(void *ctx, uint64_t off)
     if (part == 2 && m->fault[block] == FAULT_ERASE) {
         memset(m->data + off, GARBAGE, f->erase_size);
         m->next_page[block] = m->pages;
+        m->failed[block] = FAILED_NOW;
         return -OTA_E_IO;
     }
     if (part == 1) {
@@ -264,6 +267,7 @@ void model_wipe(struct flash_model *m)
     memset(m->next_page, 0, sizeof m->next_page);
     memset(m->weak, 0, sizeof m->weak);
     memset(m->bad, 0, sizeof m->bad);
+    memset(m->failed, FAILED_NOT, sizeof m->failed);
 }
 
 void model_free(struct flash_model *m)
@@ -289,5 +293,7 @@ void model_power_on(struct flash_model *m)
     m->cut_at = 0;
     m->torn = TORN_NOT;
     m->ops = 0;
+    for (uint32_t i = 0; i < m->blocks; i++)
+        m->failed[i] = m->failed[i] != FAILED_NOT ? FAILED_EARLIER : FAILED_NOT;
     m->progs = m->erases = m->marks = m->syncs = 0;
 }

@@ -27,6 +27,9 @@ enum model_fault {
 /* What goes wrong with marking a block bad. */
 enum model_mark { MARK_WORKS = 0, MARK_FAILS, MARK_LIES };
 
+/* Has an erase or a program of a block failed by itself, not because the power went? */
+enum model_failed { FAILED_NOT = 0, FAILED_EARLIER /* before the power was last gone */, FAILED_NOW };
+
 /* What the power leaves of the operation in which it goes. */
 enum model_torn {
     TORN_NOT = 0,    /* it was not begun */
@@ -44,6 +47,7 @@ struct flash_model {
     uint32_t pages; /* of one block */
     char fault[MODEL_BLOCKS_MAX];
     uint8_t bad[MODEL_BLOCKS_MAX];
+    uint8_t failed[MODEL_BLOCKS_MAX];     /* enum model_failed */
     uint32_t next_page[MODEL_BLOCKS_MAX]; /* NAND: lowest page that may still be programmed */
     uint8_t weak[MODEL_BLOCKS_MAX];       /* its erase was cut: it must be erased before it is programmed */
     enum model_mark mark;

@@ -1,14 +1,17 @@
 /* flash.c - the power-cut machine for nodes that are flash.
  *
- *     flash [--thorough] [--seed N] [--mutant NAME] CASE...
+ *     flash [--thorough] [--seed N] [--chip NAME] [--mutant NAME] CASE...
  *
- * A case is a folder as in folder.c; `images` names its nodes and the size of their image, one a
- * line ("/dev/a 1000"). For each kind of chip below, the
- * real core executes the package on models of it (tests/c/flash_model.h) and on a board in memory. Then the power goes
- * in every operation of that run, on each chip and in the temporary folder, and leaves of the operation nothing, half,
- * garbage, pages that cannot be read, or an erase that only looks done; often a second time in the run after it. Each
- * time one of two slots must be whole, and the package, run again, must succeed and leave every good block, and the
- * list of the bad ones, as the run without a cut did.
+ * A case is a folder as in folder.c; `images` names its nodes and the size of their image, one a line ("/dev/a 1000").
+ * For each kind of chip below (or the one that --chip names), the real core executes the package on models of it
+ * (tests/c/flash_model.h) and on a board in memory. Then the power goes in every operation of that run, on each chip
+ * and in the temporary folder, and leaves of the operation nothing, half, garbage, pages that cannot be read, or an
+ * erase that only looks done; often a second time in the run after it. Each time one of two slots must be whole, and
+ * the package, run again, must succeed and leave the good blocks, in their order, as the run without a cut did, what
+ * is behind the image as it was, and no mark on a block that never failed.
+ *
+ * Which blocks those are may differ: when the power goes while a failing block is programmed, that may be the program
+ * that completes it. The block then reads right, nobody has heard of a failure, and it stays in use.
  *
  * The last line is `N cuts, M unrecovered`; the exit code is 1 if M is not 0. A model aborts on what no chip forgives.
  */
@@ -46,11 +49,14 @@ static const struct chip chips[] = {
 
 static struct {
     const char *case_name;
+    const char *only; /* NULL: all chips */
     const struct chip *chip;
     int thorough;
     unsigned unit;       /* of a case in place, which needs erase blocks that go into it, and none that fails */
     int blank_is_erased; /* a mutant: no erase of what reads as erased */
     int late_scratch;    /* a mutant: what is saved is durable only when the next thing is */
+    int marks_two;       /* a mutant: with a block, the one behind it is marked bad */
+    int forgets_marks;   /* a mutant: marks last until the end of the run */
     uint64_t seed;
     unsigned long cuts;
     unsigned long unrecovered;
@@ -62,11 +68,11 @@ struct node {
     uint8_t *old;
     uint8_t *new;
     size_t size;
-    size_t image;   /* bytes of them that are the image */
-    uint8_t *clean; /* the medium after a run without a cut */
+    size_t image;    /* bytes of them that are the image */
+    uint8_t *before; /* the medium before the update */
+    uint8_t *clean;  /* and after a run without a cut */
     uint8_t clean_bad[MODEL_BLOCKS_MAX];
     uint64_t ops;
-    int (*erase)(void *ctx, uint64_t off);
 };
 
 static struct node nodes[NODES_MAX];
@@ -109,6 +115,20 @@ static int erase_unless_blank(void *ctx, uint64_t off)
     return 0;
 }
 
+static int mark_two(void *ctx, uint64_t off)
+{
+    struct flash_model *m = ctx;
+    uint64_t next = off + m->flash.erase_size;
+    if (next < m->flash.size && !m->bad[next / m->flash.erase_size])
+        (void)model_mark_bad(ctx, next);
+    return model_mark_bad(ctx, off);
+}
+
+static int made_bad(uint32_t block)
+{
+    return block < strlen(machine.chip->bad) && machine.chip->bad[block] == '1';
+}
+
 /* The old content, in good blocks. */
 static void fill(struct node *n)
 {
@@ -117,7 +137,7 @@ static void fill(struct node *n)
     uint32_t block = 0;
     model_wipe(m);
     for (uint32_t i = 0; i < m->blocks; i++) {
-        m->bad[i] = i < strlen(machine.chip->bad) && machine.chip->bad[i] == '1';
+        m->bad[i] = (uint8_t)made_bad(i);
         m->fault[i] = !machine.unit && i < strlen(machine.chip->fault) ? machine.chip->fault[i] : (char)FAULT_NONE;
     }
     for (size_t at = 0; at < n->size; block++) {
@@ -156,7 +176,11 @@ static int run(void)
     options.volatile_tmp = 1;
     must(ota_exec_init(workspace, sizeof workspace, &options, &board.port, &ex) == 0, "ota_exec_init");
     st = ota_exec_feed(ex, stream, stream_len);
-    return ota_exec_finish(ex, st < 0 ? st : 0);
+    st = ota_exec_finish(ex, st < 0 ? st : 0);
+    for (unsigned i = 0; machine.forgets_marks && i < node_count; i++)
+        for (uint32_t b = 0; b < nodes[i].flash.blocks; b++)
+            nodes[i].flash.bad[b] = (uint8_t)made_bad(b);
+    return st;
 }
 
 /* Does the node hold these bytes, bad blocks left out? */
@@ -201,17 +225,47 @@ static void check_slots(const char *when)
         unrecovered(when, "none of the slots is whole", 0);
 }
 
-static void check_clean(const char *when)
+/* Marks first: the blocks without one are the image and what is behind it. */
+static void check_marks(const char *when, const struct flash_model *m)
 {
+    for (uint32_t b = 0; b < m->blocks; b++) {
+        if (m->bad[b] && !made_bad(b) && m->failed[b] == FAILED_NOT)
+            unrecovered(when, "marked bad without a failure: block", b);
+        if (!m->bad[b] && (made_bad(b) || m->failed[b] == FAILED_NOW))
+            unrecovered(when, "in use although it failed: block", b);
+    }
+}
+
+static void check_blocks(const char *when, const struct node *n)
+{
+    const struct flash_model *m = &n->flash;
+    uint32_t unit = machine.chip->erase;
+    uint32_t clean = 0; /* the block that held the same bytes after the run without a cut */
+    size_t at = 0;
+    for (uint32_t b = 0; b < m->blocks; b++) {
+        const uint8_t *want = n->before + (size_t)b * unit;
+        if (m->bad[b])
+            continue;
+        while (at < n->image && clean < m->blocks && n->clean_bad[clean])
+            clean++;
+        if (at < n->image && clean < m->blocks)
+            want = n->clean + (size_t)clean++ * unit;
+        at += unit;
+        if (memchr(m->unreadable + (size_t)b * m->pages, 1, m->pages) != NULL ||
+            memcmp(m->data + (size_t)b * unit, want, unit) != 0)
+            unrecovered(when, "the medium differs in block", b);
+    }
+    if (at < n->image)
+        unrecovered(when, "bytes of the image that fit in no block:", (long long)(n->image - at));
+}
+
+static void check_end(const char *when, int status)
+{
+    if (status != 0)
+        unrecovered(when, "status", status);
     for (unsigned i = 0; i < node_count; i++) {
-        const struct node *n = &nodes[i];
-        for (uint32_t b = 0; b < n->flash.blocks; b++) {
-            size_t at = (size_t)b * machine.chip->erase;
-            if (n->flash.bad[b] != n->clean_bad[b])
-                unrecovered(when, "the list of bad blocks differs at", b);
-            else if (!n->flash.bad[b] && memcmp(n->flash.data + at, n->clean + at, machine.chip->erase) != 0)
-                unrecovered(when, "the medium differs in block", b);
-        }
+        check_marks(when, &nodes[i].flash);
+        check_blocks(when, &nodes[i]);
     }
     for (unsigned i = 0; i < BOARD_IMAGES; i++)
         if (board.images[i].there)
@@ -249,16 +303,15 @@ static void one_cut(unsigned medium, uint64_t at, enum model_torn torn, const ui
         at = 1 + chance((uint32_t)ops[medium] + 1);
         torn = (enum model_torn)chance(TORN_KINDS);
         set_cut(medium, at, torn);
-        (void)run();
-        machine.cuts++;
         snprintf(when + strlen(when), sizeof when - strlen(when), ", then %u:%u:%d", medium, (unsigned)at, (int)torn);
+        st = run();
+        machine.cuts++;
+        if (!board.dead) /* it had less to do than the cut waited for */
+            check_end(when, st);
         board_power_on(&board);
         check_slots(when);
     }
-    st = run();
-    if (st != 0)
-        unrecovered(when, "status", st);
-    check_clean(when);
+    check_end(when, run());
 }
 
 static void all_cuts(void)
@@ -266,8 +319,9 @@ static void all_cuts(void)
     uint64_t ops[MEDIA] = {0};
     int st;
     old_board();
-    if ((st = run()) != 0)
-        unrecovered("a clean run", "status", st);
+    for (unsigned i = 0; i < node_count; i++)
+        memcpy(nodes[i].before, nodes[i].flash.data, (size_t)nodes[i].flash.blocks * machine.chip->erase);
+    st = run();
     for (unsigned i = 0; i < node_count; i++) {
         struct node *n = &nodes[i];
         memcpy(n->clean, n->flash.data, (size_t)n->flash.blocks * machine.chip->erase);
@@ -276,6 +330,7 @@ static void all_cuts(void)
         if (!is_new(n))
             unrecovered("a clean run", "not new: node", i);
     }
+    check_end("a clean run", st); /* that is: it left alone what is behind the image */
     ops[0] = board.ops;
     for (unsigned medium = 0; medium <= node_count; medium++)
         for (uint64_t at = 1; at <= ops[medium]; at += machine.thorough ? 1 : 1 + chance(30)) {
@@ -326,8 +381,11 @@ static void begin_node(const char *folder, const char *name, size_t image)
                c->kind == OTA_FLASH_BLOCK ? n->size : (uint64_t)blocks * c->erase);
     if (machine.blank_is_erased && c->kind != OTA_FLASH_BLOCK)
         n->flash.flash.erase = erase_unless_blank;
+    if (machine.marks_two && c->kind == OTA_FLASH_NAND)
+        n->flash.flash.mark_bad = mark_two;
+    n->before = malloc((size_t)blocks * c->erase);
     n->clean = malloc((size_t)blocks * c->erase);
-    must(n->clean != NULL, "malloc");
+    must(n->before != NULL && n->clean != NULL, "malloc");
 }
 
 static void end_nodes(void)
@@ -337,6 +395,7 @@ static void end_nodes(void)
         model_free(&n->flash);
         free(n->old);
         free(n->new);
+        free(n->before);
         free(n->clean);
     }
 }
@@ -358,6 +417,8 @@ static void run_case(const char *folder)
         unsigned long before = machine.cuts;
         unsigned long bad = machine.unrecovered;
         machine.chip = &chips[i];
+        if (machine.only != NULL && strcmp(machine.chip->name, machine.only) != 0)
+            continue;
         if (machine.unit != 0 && machine.chip->kind != OTA_FLASH_BLOCK && machine.chip->erase > machine.unit)
             continue;
         for (char *at = names; *at != '\0'; at += strcspn(at, "\n") + 1) {
@@ -378,6 +439,24 @@ static void run_case(const char *folder)
     free(stream);
 }
 
+/* 0: there is no such mutant. */
+static int set_mutant(const char *name)
+{
+    static const struct {
+        const char *name;
+        int *flag;
+    } mutants[] = {
+        {"blank-is-erased", &machine.blank_is_erased},
+        {"late-scratch", &machine.late_scratch},
+        {"marks-two", &machine.marks_two},
+        {"forgets-marks", &machine.forgets_marks},
+    };
+    for (size_t i = 0; i < sizeof mutants / sizeof mutants[0]; i++)
+        if (strcmp(name, mutants[i].name) == 0)
+            return *mutants[i].flag = 1;
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     int i = 1;
@@ -388,15 +467,15 @@ int main(int argc, char **argv)
             machine.thorough = 1;
         else if (i + 1 < argc && strcmp(argv[i], "--seed") == 0)
             machine.seed = strtoull(argv[++i], NULL, 10) * 2654435761u + 1;
-        else if (i + 1 < argc && strcmp(argv[i], "--mutant") == 0 && strcmp(argv[i + 1], "blank-is-erased") == 0)
-            machine.blank_is_erased = i++ > 0;
-        else if (i + 1 < argc && strcmp(argv[i], "--mutant") == 0 && strcmp(argv[i + 1], "late-scratch") == 0)
-            machine.late_scratch = i++ > 0;
+        else if (i + 1 < argc && strcmp(argv[i], "--chip") == 0)
+            machine.only = argv[++i];
+        else if (i + 1 < argc && strcmp(argv[i], "--mutant") == 0 && set_mutant(argv[i + 1]))
+            i++;
         else
             break;
     }
     if (i >= argc || argv[i][0] == '-') {
-        fprintf(stderr, "usage: flash [--thorough] [--seed N] [--mutant NAME] CASE...\n");
+        fprintf(stderr, "usage: flash [--thorough] [--seed N] [--chip NAME] [--mutant NAME] CASE...\n");
         return 2;
     }
     for (; i < argc; i++)
