@@ -329,13 +329,22 @@ class _Keeping(_InPlace):
         PackOptions.__init__(self, scratch=1 << 20, **options)
 
 
+class _Wide(PackOptions):
+    """Units that the erase blocks of all chips go into."""
+
+    unit = 65536
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(scratch=least_scratch(65536) + 4096, **options)
+
+
 def _in_place(case: Case, new: bytes, options: type[PackOptions]) -> None:
     """The delta of a node onto itself, without a second copy of the image."""
     old = _blob(11, _SIZE)
     case.node("p", old + _ROOM, new + (old + _ROOM)[len(new) :])
     image = Image(new=case.file("new.img", new), targets=("/dev/p",), old=case.file("old.img", old), in_place=True)
     (case.folder / "images").write_text(f"/dev/p {len(new)}\n")
-    (case.folder / "unit").write_text(str(_InPlace.unit))
+    (case.folder / "unit").write_text(str(options.unit))
     case.pack(Release(image=(image,)), options=options)
 
 
@@ -350,6 +359,12 @@ def in_place_shuffled(case: Case) -> None:
     old = _blob(11, _SIZE)
     order = (70_000, 10_000, 55_000, 0, 40_000, 10_000, 30_000)
     _in_place(case, b"".join(_edited(old[at : at + 13_000], at) for at in order), _Keeping)
+
+
+def in_place_wide(case: Case) -> None:
+    """Large units; pieces change places."""
+    old = _blob(11, _SIZE)
+    _in_place(case, _edited(old[60_000:] + old[:60_000], 4), _Wide)
 
 
 def in_place_and_more(case: Case) -> None:
@@ -399,7 +414,7 @@ CASES: Final[tuple[Callable[[Case], None], ...]] = (
     contents_full, contents_delta, contents_xref, tree, hard_links, chain, alike, edits, scripts,
     image_full, image_both_slots, image_from_other_slot, image_both_slots_delta, image_onto_itself,
     image_view, image_view_onto_itself, image_xref_onto_itself,
-    in_place, in_place_shuffled, in_place_and_more, everything,
+    in_place, in_place_shuffled, in_place_wide, in_place_and_more, everything,
 )  # fmt: skip
 
 
