@@ -20,7 +20,7 @@ WINDOW_LOGS: Final = {Codec.NONE: 0, Codec.GZIP: 15, Codec.ZSTD: 16}
 make packages about 1 % smaller.
 """
 
-VIEW_WINDOW_LOG: Final = 15
+VIEW_WINDOW_LOG: Final = 14
 """The same where views take memory too: with those of zlib, and an erase block of 128 KiB, a board stays in 1.5 MiB."""
 
 BUDGET_WINDOW_LOGS: Final = {Codec.NONE: 0, Codec.GZIP: 15, Codec.ZSTD: 23}

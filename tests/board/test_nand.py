@@ -49,7 +49,7 @@ def test_a_raw_update_on_nandsim(bench: Bench, shop: Workshop) -> None:
         cmp -n $size /tmp/after /job/new
 
         expect 0 apply -x /job/p.ota 2>/tmp/words
-        grep -q "1 of them were right already; 0 bytes written" /tmp/words || fail "written again"
+        grep -q "1 of them was right already; 0 bytes written" /tmp/words || fail "written again"
 
         [ "$(bad_blocks /dev/mtd1)" = "0 2 " ]
         old 1 /job/old 2>/dev/null || true
