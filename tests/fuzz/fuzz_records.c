@@ -3,6 +3,7 @@
  * What is accepted must be whole: text inside the header, counts and numbers in their ranges, xattrs that can be
  * walked. The same bytes in a buffer that is one byte too long must be refused.
  */
+#include "env.h"
 #include "fuzz.h"
 #include "wire.h"
 
@@ -43,9 +44,11 @@ static void check(const struct ota_record *r)
     const uint8_t *value;
     size_t name_len;
     size_t value_len;
+    struct ota_text key;
+    struct ota_text text;
     size_t pos = 0;
     int more;
-    MUST((unsigned)r->kind < OTA_KINDS && r->engine >= -1 && r->engine <= OTA_ENGINE_BSDIFF);
+    MUST((unsigned)r->kind < OTA_KINDS && r->engine >= -1 && r->engine <= OTA_ENGINE_XREF);
     clean(r->root, 1);
     clean(r->path, 0);
     clean(r->source.root, 1);
@@ -66,10 +69,22 @@ static void check(const struct ota_record *r)
     inside(r->after.text, OTA_PATH_MAX);
     inside(r->name, 255);
     inside(r->version, 255);
+    inside(r->label, 512);
+    inside(r->env, from_len);
+    inside(r->compatible, from_len);
+    MUST(r->unit == 0 ||
+         (r->unit >= 4096 && r->unit <= 1u << 26 && (r->unit & (r->unit - 1)) == 0 && r->target_count == 1));
     MUST(r->mode <= 07777);
     if (r->xattrs_len > 0)
         while ((more = ota_xattr_next(r->xattrs, r->xattrs_len, &pos, &name, &name_len, &value, &value_len)) != 0)
             MUST(more == 1 && name_len >= 1 && name_len <= 255 && pos <= r->xattrs_len);
+    pos = 0;
+    if (r->env.len > 0)
+        while ((more = ota_env_change(r->env, &pos, &key, &text)) != 0) {
+            MUST(more == 1 && key.len >= 1);
+            inside(key, 255);
+            inside(text, 4096);
+        }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
