@@ -22,7 +22,10 @@ NEEDS_MAX: Final = 256
 XATTRS_MAX: Final = 1024
 ENV_MAX: Final = 256
 VIEWS: Final = {View.PARTS: "view-parts"}
-CODINGS: Final = {CodingId.DEFLATE: "deflate-zlib", CodingId.XZ: "xz-liblzma", CodingId.ZSTD: "zstd-1.5.4"}
+CODINGS: Final = {
+    CodingId.DEFLATE: "deflate-zlib", CodingId.XZ: "xz-liblzma", CodingId.ZSTD: "zstd-1.5.4",
+    CodingId.GNUZIP: "deflate-gnu-gzip",
+}  # fmt: skip
 NEEDS: Final = frozenset([*KINDS[3:], *ENGINES.values(), *VIEWS.values(), *CODINGS.values()])
 
 _NAMES: Final = [

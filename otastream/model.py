@@ -52,6 +52,7 @@ class CodingId(enum.IntEnum):
     DEFLATE = 1
     XZ = 2
     ZSTD = 3
+    GNUZIP = 4
 
 
 class When(enum.IntEnum):

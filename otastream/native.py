@@ -388,6 +388,30 @@ class Coder(Protocol):
         """Bytes of data taken, at most room bytes of output, and whether the part is complete. ValueError: damaged."""
 
 
+class Gnuzip:
+    """Deflate (RFC 1951) as GNU gzip writes it at a level from 1 to 9, by the core's own encoder."""
+
+    def __init__(self, level: int) -> None:
+        size = lib.ota_gnuzip_size(level)
+        self._memory = ffi.new("uint64_t[]", -(-size // 8))
+        status = int(lib.ota_gnuzip_begin(self._memory, size, level))
+        if status < 0:
+            raise error(_code(status), f"level {level}")
+
+    def step(self, data: Buffer, room: int, *, last: bool) -> tuple[int, bytes, bool]:
+        """As ``Coder.step``; any data can be compressed."""
+        held, out = ffi.from_buffer("uint8_t[]", data), ffi.new("uint8_t[]", max(room, 1))
+        cursor_in = ffi.new("struct ota_in *", (held, len(held), 0))
+        cursor_out = ffi.new("struct ota_out *", (out, room, 0))
+        status = int(lib.ota_gnuzip_step(self._memory, cursor_in, cursor_out, int(last)))
+        return int(cursor_in.pos), bytes(ffi.buffer(out, cursor_out.pos)), status == lib.OTA_DONE
+
+
+def gnuzip_size(level: int) -> int:
+    """Bytes of memory that the encoder takes; 0: there is no such level."""
+    return int(lib.ota_gnuzip_size(level))
+
+
 class _CoderContext:
     """What the callbacks need, and the struct that names them."""
 

@@ -26,10 +26,14 @@ VIEW_WINDOW_LOG: Final = 14
 BUDGET_WINDOW_LOGS: Final = {Codec.NONE: 0, Codec.GZIP: 15, Codec.ZSTD: 23}
 """The largest that a memory budget is spent on."""
 
-ENCODERS: Final = {"gzip": CodingId.DEFLATE, "xz": CodingId.XZ, "zstd": CodingId.ZSTD}
-"""Names of ``--board-encoders``."""
+ENCODERS: Final = {
+    "gzip": frozenset({CodingId.DEFLATE, CodingId.GNUZIP}),
+    "xz": frozenset({CodingId.XZ}),
+    "zstd": frozenset({CodingId.ZSTD}),
+}
+"""Names of ``--board-encoders`` and the codings that they stand for."""
 
-BOARD_ENCODERS: Final = frozenset({CodingId.DEFLATE})
+BOARD_ENCODERS: Final = ENCODERS["gzip"]
 """What every board program has."""
 
 VIEW_MEMORY: Final = 8 << 20

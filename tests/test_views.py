@@ -311,6 +311,20 @@ def test_gzip_levels(tmp_path: Path, level: int) -> None:
     assert bench.holds(root)
 
 
+@pytest.mark.parametrize("level", range(1, 10))
+def test_gzip_levels_of_gnu_gzip(tmp_path: Path, level: int, applier: Applier) -> None:
+    old, new = words(1, 20_000), changed(words(1, 20_000), 3)
+    made = [
+        subprocess.run(["gzip", f"-{level}"], input=data, capture_output=True, check=True).stdout for data in (old, new)
+    ]
+    bench = Bench(tmp_path, *made)
+    assert bench.pack().package < 1200
+    assert bench.record().note == "gzip: 1 parts recompressed, 0 kept, 0 sent as they are"
+    root = bench.root()
+    applier.succeed(bench.package, root)
+    assert bench.holds(root)
+
+
 def test_gzip_members_between_other_bytes(tmp_path: Path, applier: Applier) -> None:
     """A kernel image with a name, several members, one that stays, and one that is longer than any cache."""
     pieces = [words(seed, 30_000) for seed in range(3)]
@@ -424,12 +438,13 @@ def test_an_applier_without_the_coding_refuses_by_name(tmp_path: Path) -> None:
     executor = Executor(tmp_path / "root", tmp_path / "tmp", options=options)
     with pytest.raises(OtaError) as caught, executor:
         executor.feed(records)
-    assert (caught.value.code, caught.value.detail) == (Code.UNSUPPORTED, "deflate-zlib")
+    assert (caught.value.code, caught.value.detail) == (Code.UNSUPPORTED, "deflate-gnu-gzip")
 
 
 def test_the_board_program_names_its_encoders() -> None:
     done = subprocess.run([board_program("amd64"), "--version"], capture_output=True, text=True, check=True)
     assert any(line.startswith("deflate-zlib (1.") for line in done.stdout.splitlines()[1:])
+    assert "deflate-gnu-gzip (own)" in done.stdout.splitlines()
 
 
 # ---- damaged packages ----------------------------------------------------------------------------------------------

@@ -146,10 +146,18 @@ int coder_whole_give(struct coder_whole *w, struct ota_out *out)
 
 /* ---- the table --------------------------------------------------------------------------------------------------- */
 
+/* GNU gzip's deflate is read as any other. */
+static uint64_t gnuzip_decoder(uint64_t params)
+{
+    return ota_gnuzip_size(params) == 0 ? 0 : 9u | 8u << 4 | 15u << 8;
+}
+
 static size_t coder_size(void *ctx, int encode, unsigned coding, uint64_t params)
 {
     (void)ctx;
     switch (coding) {
+    case OTA_CODING_GNUZIP:
+        return encode ? ota_gnuzip_size(params) : zlib_size(0, gnuzip_decoder(params));
     case OTA_CODING_DEFLATE:
         return zlib_size(encode, params);
 #ifdef OTA_BOARD_XZ
@@ -175,7 +183,7 @@ static size_t coder_size(void *ctx, int encode, unsigned coding, uint64_t params
 #else
 #define ZSTD_BIT 0u
 #endif
-#define CODINGS ((1u << OTA_CODING_DEFLATE) | XZ_BIT | ZSTD_BIT)
+#define CODINGS ((1u << OTA_CODING_DEFLATE) | (1u << OTA_CODING_GNUZIP) | XZ_BIT | ZSTD_BIT)
 
 /* Which coding the memory of a direction is at work for. */
 static unsigned at_work[2];
@@ -190,6 +198,8 @@ static int coder_begin(void *ctx, int encode, unsigned coding, uint64_t params, 
     switch (coding) {
     case OTA_CODING_DEFLATE:
         return zlib_begin(encode, params, memory, len);
+    case OTA_CODING_GNUZIP:
+        return encode ? ota_gnuzip_begin(memory, len, params) : zlib_begin(0, gnuzip_decoder(params), memory, len);
 #ifdef OTA_BOARD_XZ
     case OTA_CODING_XZ:
         return coder_xz_begin(encode, params, raw, memory, len);
@@ -207,6 +217,11 @@ static int coder_step(void *ctx, int encode, struct ota_in *in, struct ota_out *
 {
     (void)ctx;
     switch (at_work[encode]) {
+    case OTA_CODING_GNUZIP:
+        if (encode) {
+            return ota_gnuzip_step(memory_of[1], in, out, last);
+        }
+        return zlib_step(0, memory_of[0], in, out, last);
     case OTA_CODING_DEFLATE:
         return zlib_step(encode, memory_of[encode], in, out, last);
 #ifdef OTA_BOARD_XZ
@@ -231,6 +246,8 @@ const struct ota_coder *board_coder(void)
 const char *board_coder_library(enum ota_coding_id id)
 {
     switch (id) {
+    case OTA_CODING_GNUZIP:
+        return "own";
     case OTA_CODING_DEFLATE:
         return zlibVersion();
 #ifdef OTA_BOARD_XZ

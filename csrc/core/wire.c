@@ -225,13 +225,14 @@ static int get_env(struct ota_cbor *c, struct ota_record *rec)
 }
 
 struct need_name {
-    char name[16];
+    char name[20];
     uint64_t bit;
 };
 
 static const struct need_name need_names[] = {
     {"block", OTA_NEED_KIND(OTA_KIND_BLOCK)},
     {"bsdiff", OTA_NEED_ENGINE(OTA_ENGINE_BSDIFF)},
+    {"deflate-gnu-gzip", OTA_NEED_CODING(OTA_CODING_GNUZIP)},
     {"deflate-zlib", OTA_NEED_CODING(OTA_CODING_DEFLATE)},
     {"delete", OTA_NEED_KIND(OTA_KIND_DELETE)},
     {"dir", OTA_NEED_KIND(OTA_KIND_DIR)},

@@ -158,6 +158,7 @@ enum ota_coding_id {
     OTA_CODING_DEFLATE = 1, /* RFC 1951 and RFC 1950, as zlib writes it */
     OTA_CODING_XZ = 2,      /* an .xz stream of one block, as liblzma writes it */
     OTA_CODING_ZSTD = 3,    /* an RFC 8878 frame, as libzstd 1.5.4 writes it */
+    OTA_CODING_GNUZIP = 4,  /* RFC 1951, as GNU gzip writes it */
 };
 
 /* Decompressors and compressors: the core calls no library, the composer supplies them. At most one decoder and one
@@ -173,6 +174,15 @@ struct ota_coder {
      * OTA_WANT_OUTPUT: out is full; negative: OTA_E_DELTA for what does not decode. */
     int (*step)(void *ctx, int encode, struct ota_in *in, struct ota_out *out, int last);
 };
+
+/* The encoder of OTA_CODING_GNUZIP, which no library has: what stands between header and trailer of a member that GNU
+ * gzip 1.x made of a file. docs/SPEC.md section 6.5.1 has the algorithm. params: level, 1 to 9.
+ *
+ * size: bytes of memory, aligned to 8; 0: not with these parameters. begin: 0, -OTA_E_UNSUPPORTED or -OTA_E_RAM. step:
+ * as ota_coder.step, in any split of input and output; any input can be encoded. */
+size_t ota_gnuzip_size(uint64_t params);
+int ota_gnuzip_begin(void *memory, size_t len, uint64_t params);
+int ota_gnuzip_step(void *memory, struct ota_in *in, struct ota_out *out, int last);
 
 /* ---- executor: records in, changes on the board out ------------------------------------------------------------- */
 

@@ -19,7 +19,7 @@ from otastream.options import BOARD_ENCODERS, ENCODERS, ENGINES, PackOptions
 from otastream.pack import Summary
 from otastream.tree import Change
 
-BOARD: Final = [name for name, coding in ENCODERS.items() if coding in BOARD_ENCODERS]
+BOARD: Final = [name for name, coding in ENCODERS.items() if coding <= BOARD_ENCODERS]
 F = TypeVar("F", bound=Callable[..., Any])
 _FILE: Final = click.Path(dir_okay=False)
 
@@ -187,7 +187,7 @@ def encoders(text: str) -> frozenset[CodingId]:
         return frozenset()
     if unknown := names - ENCODERS.keys():
         raise error(Code.USAGE, f"--board-encoders: {min(unknown)!r} is none of {', '.join(ENCODERS)}, none")
-    return frozenset(ENCODERS[name] for name in names)
+    return frozenset[CodingId]().union(*(ENCODERS[name] for name in names))
 
 
 def size_option(option: str, text: str | None) -> int | None:

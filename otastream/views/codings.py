@@ -18,9 +18,12 @@ import zstandard
 
 from otastream.errors import OtaError
 from otastream.model import CodingId
-from otastream.native import Buffer
+from otastream.native import Buffer, Gnuzip, gnuzip_size
 from otastream.varint import Reader
 from otastream.views import shared
+
+SMALL: Final = frozenset({CodingId.DEFLATE, CodingId.GNUZIP})
+"""Codings whose encoders take little memory."""
 
 PART_MAX: Final = 256 << 20
 """Bytes of a part, packed or not, that the packer looks into."""
@@ -117,6 +120,9 @@ class _Inflating:
         return len(data) - rest, out, self._decoder.eof
 
 
+_ANY_DEFLATE: Final = deflate(9, wrapped=False).params
+
+
 def _known_deflate() -> bool:
     """Whether zlib here writes what zlib writes: an answer for each level and strategy."""
     data = sample(150_000)
@@ -143,6 +149,27 @@ def sample(size: int) -> bytes:
             start = value % (len(out) - 32)
             out += out[start : start + 3 + (value >> 16) % 24]
     return bytes(out[:size])
+
+
+# ---- deflate by GNU gzip -------------------------------------------------------------------------------------------
+
+
+def gnuzip(level: int) -> Coding:
+    """RFC 1951 as GNU gzip writes it; decompressed as any other."""
+    return Coding(CodingId.GNUZIP, level)
+
+
+def _gnuzip(params: int, data: Buffer) -> bytes:
+    encoder, view, out, done = Gnuzip(params), memoryview(data).cast("B"), bytearray(), False
+    while not done:
+        taken, made, done = encoder.step(view, 1 << 18, last=True)
+        view = view[taken:]
+        out += made
+    return bytes(out)
+
+
+def _gnuzip_size(params: int, *, encode: bool) -> int:
+    return gnuzip_size(params) if encode else _deflate_size(_ANY_DEFLATE, encode=False)
 
 
 # ---- what libraries compress whole ---------------------------------------------------------------------------------
@@ -308,6 +335,15 @@ LIBRARIES: Final[Mapping[CodingId, Library]] = {
     CodingId.DEFLATE: Library(
         "deflate-zlib", _deflate, _inflate, _Deflating, _Inflating, _deflate_size, _known_deflate
     ),
+    CodingId.GNUZIP: Library(
+        "deflate-gnu-gzip",
+        _gnuzip,
+        lambda _, data, limit: _inflate(_ANY_DEFLATE, data, limit),
+        Gnuzip,
+        lambda _: _Inflating(_ANY_DEFLATE),
+        _gnuzip_size,
+        lambda: True,
+    ),
     CodingId.XZ: _whole("xz-liblzma", _xz, _unxz, _xz_size, _known_xz),
     CodingId.ZSTD: _whole("zstd-1.5.4", _zstd, _unzstd, _zstd_size, _known_zstd),
 }
@@ -332,8 +368,8 @@ def decode(coding: Coding, data: Buffer, limit: int) -> tuple[bytes, int]:
 def makes(coding: Coding, raw: bytes, packed: memoryview) -> bool:
     """Whether compressing raw gives exactly packed. A wrong guess is told by the beginning, where there is one."""
     beginning = 1 << 18
-    if coding.id is CodingId.DEFLATE and len(raw) > 2 * beginning:
-        start = _deflater(coding.params).compress(raw[:beginning])
+    if coding.id in SMALL and len(raw) > 2 * beginning:
+        start = LIBRARIES[coding.id].encoder(coding.params).step(raw[:beginning], 2 * beginning, last=False)[1]
         if packed[: len(start)] != start:
             return False
     return encode(coding, raw) == packed
@@ -352,6 +388,8 @@ def candidates(coding: Coding, packed: memoryview) -> Iterator[Coding]:
         wrapped = bool(coding.params >> 15)
         for level in (9, 6, 1, 8, 7, 5, 4, 3, 2):
             yield deflate(level, wrapped=wrapped)
+            if not wrapped:
+                yield gnuzip(level)
         for level in (9, 6):
             yield deflate(level, wrapped=wrapped, memory=9)
         for strategy in range(1, 5):
@@ -422,6 +460,8 @@ def valid(coding: int, params: int) -> bool:
     if coding == CodingId.DEFLATE:
         level, memory, window, strategy = params & 15, params >> 4 & 15, params >> 8 & 15, params >> 12 & 7
         return params < 1 << 16 and 1 <= level <= 9 and 1 <= memory <= 9 and window >= 9 and strategy <= 4
+    if coding == CodingId.GNUZIP:
+        return 1 <= params <= 9
     if coding == CodingId.XZ:
         branch, longest = params >> 10 & 15, params >> 14
         return params & 15 <= 9 and params >> 4 & 63 <= 30 and branch in (0, *range(4, 10)) and 12 <= longest <= 26

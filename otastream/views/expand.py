@@ -81,7 +81,7 @@ def expand(old: Buffer, new: Buffer, *, allowed: frozenset[CodingId]) -> Expansi
 def _front(parts: list[Part], segments: list[Segment]) -> Front:
     """With a cache that fits the parts, and the memory that the encoder takes anyway."""
     slot = min(CHUNK, max((part.raw for part in parts), default=CHUNK))
-    large = any(item.coding is not None and item.coding.id is not CodingId.DEFLATE for item in segments)
+    large = any(item.coding is not None and item.coding.id not in codings.SMALL for item in segments)
     slots = min(SLOTS_MAX, (CACHE_LARGE if large else CACHE) // slot)
     return Front(parts or None, segments, slots, slot)
 
@@ -156,9 +156,10 @@ class _New:
         """The parameters that make these bytes: those that did last time first."""
         if self._failures[item.container] >= GIVE_UP:
             return None
-        candidates = [*self._likely, item.coding, *codings.candidates(item.coding, packed)]
-        for coding in dict.fromkeys(candidates):
-            if coding.id == item.coding.id and codings.makes(coding, raw, packed):
+        candidates = [item.coding, *codings.candidates(item.coding, packed)]
+        ids = {coding.id for coding in candidates} & self._usable
+        for coding in dict.fromkeys([*self._likely, *candidates]):
+            if coding.id in ids and codings.makes(coding, raw, packed):
                 if coding in self._likely:
                     self._likely.remove(coding)
                 self._likely.insert(0, coding)

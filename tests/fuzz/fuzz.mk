@@ -10,6 +10,7 @@ FUZZ_SOURCES   := $(wildcard tests/fuzz/*.[ch] tests/fuzz/include/*/*.h tests/c/
 # The board program's libraries, as scripts/boardbuild.py fetches them for this machine.
 FUZZ_SYSROOT   := .cache/cross/amd64/usr/lib/x86_64-linux-gnu
 FUZZ_LIBS_codec := -isystem build/board/san/include $(FUZZ_SYSROOT)/libz.a $(FUZZ_SYSROOT)/libzstd.a
+FUZZ_LIBS_gnuzip := -isystem build/board/san/include $(FUZZ_SYSROOT)/libz.a
 FUZZ_LIBS_picture := -isystem build/board/san/include $(FUZZ_SYSROOT)/libjpeg.a $(FUZZ_SYSROOT)/libpng16.a $(FUZZ_SYSROOT)/libz.a
 
 .PHONY: fuzz

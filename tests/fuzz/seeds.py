@@ -110,6 +110,16 @@ def views() -> Iterator[bytes]:
             yield bytes([10, 0, kind, 0, 50, piece]) + front[:-4]
 
 
+def gnuzips() -> Iterator[bytes]:
+    """Data of every kind of block, once and again and again."""
+    text = b"".join(b"%d, " % (n * n % 1000) for n in range(600))
+    for level, raw in enumerate(
+        (b"", b"x", bytes(3000), bytes(range(256)) * 4, text, hashlib.sha512(b"").digest() * 9)
+    ):
+        for times in (0, 63):
+            yield bytes([level, 3 * level, 255 - level, times]) + raw
+
+
 def progress_lines() -> Iterator[bytes]:
     """A screen, the size of pieces, lines."""
     line = b'{"phase": "update", "percent": 37, "done": 1, "total": 3, "step": 3, "steps": 7, "target": "%s"}\n'
@@ -157,6 +167,7 @@ TARGETS: Final = {
     "codec": codecs,
     "bspatch": patches,
     "view": views,
+    "gnuzip": gnuzips,
     "display": progress_lines,
     "picture": pictures,
     "xref": xrefs,
