@@ -18,7 +18,10 @@ from reference import load
 
 TREE = Path(__file__).resolve().parent.parent
 CASES = [case.__name__ for case in cases.CASES]
-IMAGES = [name for name in CASES if name.startswith(("image", "in_place", "everything")) and "more" not in name]
+FLASH = [
+    name for name in CASES if name.startswith(("image", "in_place", "environment", "slots")) and "more" not in name
+]
+FOLDER = [name for name in CASES if name != "volumes"]
 
 
 @pytest.fixture(scope="session")
@@ -48,16 +51,65 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_files(machines: Path, folder: Path) -> None:
-    code, stdout, stderr = run.run(machines / "folder", [folder / name for name in CASES])
+    code, stdout, stderr = run.run(machines / "folder", [folder / name for name in FOLDER])
     assert (code, stderr) == (0, "")
     assert run.counts(stdout)[0] > 1000
 
 
-@pytest.mark.parametrize("name", [name for name in IMAGES if name != "everything"])
+@pytest.mark.parametrize("name", FLASH)
 def test_flash(machines: Path, folder: Path, name: str) -> None:
     code, stdout, stderr = run.run(machines / "flash", [folder / name])
     assert (code, stderr) == (0, "")
     assert run.counts(stdout)[0] > 50
+
+
+def test_volumes(machines: Path, folder: Path) -> None:
+    """Updates of UBI volumes, an environment on two of them among these."""
+    code, stdout, stderr = run.run(machines / "flash", [folder / "volumes"], "--thorough")
+    assert (code, stderr) == (0, "")
+    assert run.counts(stdout)[0] > 100
+
+
+def test_the_table(machines: Path, folder: Path) -> None:
+    """Each case is for a machine; what the machines print adds up to the table that ``make powercut`` ends with."""
+    found: run.Counter[tuple[str, str]] = run.Counter()
+    for name in ("edits", "volumes"):
+        for machine in run.machines(folder / name):
+            _, stdout, _ = run.run(machines / machine, [folder / name])
+            sums = list(run.per_medium(stdout))
+            assert sum(count for _, _, count in sums) == run.counts(stdout)[0]
+            found.update({(case, medium): count for case, medium, count in sums})
+    head, *rows = run.table(found).splitlines()
+    assert head.split() == ["case", "folder", "UBI", "volumes", "together"]
+    assert [row.split()[0] for row in rows] == ["edits", "volumes"]
+    assert all(run.machines(folder / name) for name in CASES)
+
+
+def _kinds(package: Path) -> set[str]:
+    """What a case has of kinds, engines and views, and whether it is in place."""
+    found = set()
+    for item in load(package):
+        record = item.record
+        engine = getattr(record, "engine", None)
+        words = [type(record).__name__, engine.name if engine is not None else ""]
+        words.append("view" if getattr(record, "old_view", 0) or getattr(record, "new_view", 0) else "")
+        words.append("in place" if getattr(record, "unit", None) is not None else "")
+        found.add(" ".join(filter(None, words)))
+    return found
+
+
+def test_every_kind_and_engine_is_cut_on_all_chips(machines: Path, folder: Path) -> None:
+    """For what a node is written by: in place and not, each engine, views, the environment."""
+    names = [folder / name for name in CASES if "flash" in run.machines(folder / name)]
+    chips: dict[str, set[str]] = {}
+    for line in run.run(machines / "flash", names, "--list")[1].splitlines()[:-1]:
+        name, chip = line.split("\t")
+        for kind in _kinds(folder / name / "package.ota"):
+            chips.setdefault(kind, set()).add(chip)
+    expected = {"Block FULL", "Block BSDIFF", "Block XREF", "Block BSDIFF view", "Block BSDIFF in place", "Env"}
+    assert expected <= chips.keys()
+    assert {kind: len(chips[kind] - {"UBI volumes"}) for kind in expected} == dict.fromkeys(expected, 6)
+    assert chips["Ubi BSDIFF"] == {"UBI volumes"}
 
 
 def test_flash_in_place_runs_on_every_chip(machines: Path, folder: Path) -> None:
@@ -78,14 +130,9 @@ def test_a_failing_block_that_the_cut_completed_is_used(machines: Path, folder: 
 
 
 def test_every_kind_of_record_is_cut(folder: Path) -> None:
-    """The cases have all kinds but ubi, which only a kernel has, and all engines."""
-    kinds = set()
-    for name in CASES:
-        for item in load(folder / name / "package.ota"):
-            kinds.add(type(item.record).__name__)
-            if getattr(item.record, "engine", None) is not None:
-                kinds.add(item.record.engine.name)  # type: ignore[union-attr]
-    assert kinds >= {"Script", "Block", "File", "Delete", "Dir", "Link", "Move", "FULL", "BSDIFF", "XREF"}
+    found = {word for name in CASES for kind in _kinds(folder / name / "package.ota") for word in kind.split()}
+    kinds = {"Script", "Block", "Ubi", "File", "Delete", "Dir", "Link", "Move", "Env"}
+    assert found >= kinds | {"FULL", "BSDIFF", "XREF", "view"}
 
 
 def test_files_that_are_alike_are_sources(folder: Path) -> None:
@@ -121,6 +168,8 @@ def test_files_that_are_alike_are_sources(folder: Path) -> None:
         ("no-node-sync", "in_place"),
         ("no-image-sync", "in_place_shuffled"),
         ("no-folder-sync", "in_place_shuffled"),
+        ("no-node-sync", "environment"),
+        ("no-node-sync", "slots"),
     ],
 )
 def test_a_mistake_in_the_port_is_found(machines: Path, folder: Path, mutant: str, case: str) -> None:
@@ -129,9 +178,10 @@ def test_a_mistake_in_the_port_is_found(machines: Path, folder: Path, mutant: st
     assert run.counts(stdout)[1] > 0
 
 
-def test_a_scratch_that_is_durable_too_late_is_found(machines: Path, folder: Path) -> None:
-    """What is erased was not saved yet."""
-    code, stdout, _ = run.run(machines / "flash", [folder / "in_place_shuffled"], "--mutant", "late-scratch")
+@pytest.mark.parametrize("mutant", ["late-scratch", "no-journal"])
+def test_a_scratch_that_is_not_durable_is_found(machines: Path, folder: Path, mutant: str) -> None:
+    """What is erased was not saved yet, or the new content for it never was."""
+    code, stdout, _ = run.run(machines / "flash", [folder / "in_place_shuffled"], "--mutant", mutant)
     assert code == 1, stdout
     assert run.counts(stdout)[1] > 0
 

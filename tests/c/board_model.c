@@ -373,21 +373,42 @@ static int p_free_space(void *ctx, const struct ota_path *p, uint64_t *fs_id, ui
     return 0;
 }
 
+static struct board_node *node_at(struct board_model *b, const char *name, size_t len)
+{
+    for (unsigned i = 0; i < BOARD_NODES; i++)
+        if (strlen(b->nodes[i].name) == len && memcmp(b->nodes[i].name, name, len) == 0 && len > 0)
+            return &b->nodes[i];
+    return NULL;
+}
+
+static int volume_read(void *ctx, uint64_t off, uint8_t *buf, size_t len)
+{
+    const struct board_node *n = ctx;
+    return n->updating ? ERR(IO) : n->flash->flash.read(n->flash->flash.ctx, off, buf, len);
+}
+
 static int p_node_open(void *ctx, enum ota_slot slot, const char *name, size_t len, enum ota_node_use use,
                        struct ota_flash *flash)
 {
     struct board_model *b = ctx;
+    struct board_node *n = node_at(b, name, len);
     (void)slot;
     if (b->dead)
         return ERR(IO);
-    for (unsigned i = 0; i < BOARD_NODES; i++)
-        if (strlen(b->nodes[i].name) == len && memcmp(b->nodes[i].name, name, len) == 0 && len > 0) {
-            if (use != OTA_NODE_READ && b->nodes[i].readonly)
-                return ERR(READONLY);
-            *flash = b->nodes[i].flash->flash;
-            return 0;
-        }
-    return ERR(MISSING);
+    if (n == NULL)
+        return ERR(MISSING);
+    if (use != OTA_NODE_READ && n->readonly)
+        return ERR(READONLY);
+    if (n->volume && use == OTA_NODE_WRITE)
+        return ERR(NODE);
+    *flash = n->flash->flash;
+    if (n->volume) {
+        flash->ctx = n;
+        flash->read = volume_read;
+        flash->prog = NULL;
+        flash->sync = NULL;
+    }
+    return 0;
 }
 
 static int p_node_close(void *ctx, enum ota_slot slot)
@@ -397,27 +418,45 @@ static int p_node_close(void *ctx, enum ota_slot slot)
     return 0;
 }
 
+/* As the kernel does: the marker is set, so many bytes are taken, and with the last of them the marker is gone. */
 static int p_ubi_begin(void *ctx, const char *name, size_t len, uint64_t size)
 {
-    (void)ctx;
-    (void)name;
-    (void)len;
-    (void)size;
-    return ERR(NODE); /* volumes are tested on a real kernel */
+    struct board_model *b = ctx;
+    struct board_node *n = node_at(b, name, len);
+    if (n == NULL || !n->volume)
+        return n == NULL ? ERR(MISSING) : ERR(NODE);
+    if (size > n->flash->flash.size)
+        return ERR(TOO_SMALL);
+    if (change(b) != 0)
+        return ERR(IO);
+    n->updating = 1;
+    memset(n->flash->data, 0xff, (size_t)n->flash->flash.size);
+    b->update = n;
+    b->update_at = 0;
+    b->update_size = size;
+    return 0;
 }
 
 static int p_ubi_write(void *ctx, const uint8_t *buf, size_t len)
 {
-    (void)ctx;
-    (void)buf;
-    (void)len;
-    return ERR(NODE);
+    struct board_model *b = ctx;
+    if (b->update == NULL || len > b->update_size - b->update_at)
+        abort();
+    if (change(b) != 0)
+        return ERR(IO);
+    memcpy(b->update->flash->data + b->update_at, buf, len);
+    b->update_at += len;
+    b->update->updating = b->update_at < b->update_size;
+    return 0;
 }
 
 static int p_ubi_end(void *ctx)
 {
-    (void)ctx;
-    return ERR(NODE);
+    struct board_model *b = ctx;
+    if (b->update == NULL || b->update_at != b->update_size)
+        abort();
+    b->update = NULL;
+    return change(b);
 }
 
 static struct board_image *image_named(struct board_model *b, uint64_t digest)
@@ -589,8 +628,17 @@ int board_images(const struct board_model *b)
     return count;
 }
 
+/* A journal with new content in it, docs/SPEC.md section 5.5. */
+static int is_ready_journal(const struct board_image *image)
+{
+    static const uint8_t magic[8] = {0x89, 0x4f, 0x54, 0x41, 0x4a, 0x0d, 0x0a, 0x01};
+    return image->there && image->size > 72 && memcmp(image->data, magic, sizeof magic) == 0;
+}
+
 void board_power_on(struct board_model *b)
 {
+    for (unsigned i = 0; b->dead && b->no_journal && i < BOARD_IMAGES; i++)
+        b->images[i].there &= !is_ready_journal(&b->images[i]);
     for (unsigned i = 0; b->dead && i < BOARD_IMAGES; i++)
         b->images[i].there &= !b->images[i].late;
     b->dead = 0;
@@ -598,6 +646,7 @@ void board_power_on(struct board_model *b)
     b->cut_at = 0;
     b->stop = 0;
     b->staging = 0;
+    b->update = NULL;
     b->ran[0] = '\0';
     memset(b->spooled, 0, sizeof b->spooled);
     for (int i = 0; i < OTA_SLOTS; i++)

@@ -37,6 +37,8 @@ struct board_node {
     char name[BOARD_PATH]; /* "" : free */
     struct flash_model *flash;
     int readonly;
+    int volume;   /* a UBI volume: its update replaces all of it */
+    int updating; /* the update was begun and has not ended: nothing of it can be read, after a cut either */
 };
 
 #define BOARD_IMAGES 64
@@ -59,6 +61,7 @@ struct board_model {
     uint64_t tmp_bytes;    /* free in the temporary folder */
     int tmp_in_memory;     /* and a power cut loses what is in it */
     int late_scratch;      /* a mistake: an image is durable only when the next one is begun */
+    int no_journal;        /* a mistake: a journal of an update in place never reaches the medium */
     int other_fs;          /* rename always meets another file system */
     char identity[6][512]; /* by enum ota_identity, '\n' between entries; "" : missing */
 
@@ -76,6 +79,9 @@ struct board_model {
     size_t building_size;
     uint64_t building_digest;
     int image_open;
+    struct board_node *update; /* of a volume */
+    uint64_t update_at;
+    uint64_t update_size;
 
     /* scripts: what ran, as "begin:0 inline:0 end:-1 " */
     char ran[256];

@@ -4,11 +4,13 @@
 
 Each case is a folder: ``old`` and ``new`` boards (root, tmp), ``stream`` (the record stream of the package),
 ``touched`` (files whose old content the package must check), ``log`` (what its scripts write). Cases whose nodes may be
-flash have ``images`` too: one line per node, its name and the size of its image.
+flash have ``images`` too: one line per node, its name and the size of its image; ``volumes`` if those are UBI volumes,
+which no file can stand for. ``environment``: U-Boot's, and in which states it may be (environment.h).
 """
 
 from __future__ import annotations
 
+import binascii
 import gzip
 import os
 import random
@@ -387,6 +389,87 @@ def in_place_and_more(case: Case) -> None:
     case.pack(Release(image=tuple(images), folder=(case.config(),)), options=_Keeping)
 
 
+# ---- U-Boot's environment ----------------------------------------------------------------------------------------
+
+_ENV_SIZE: Final = 6144
+_ENV_ROOM: Final = 0x20000
+
+
+def _copy(strings: str, flag: int) -> bytes:
+    """A copy of an environment with these words for variables."""
+    data = b"".join(word.encode() + b"\0" for word in strings.split()).ljust(_ENV_SIZE - 5, b"\0")
+    return binascii.crc32(data).to_bytes(4, "little") + bytes([flag]) + data
+
+
+def _environment(case: Case, *states: str, nodes: tuple[str, ...] = ("/dev/env", "/dev/env")) -> str:
+    """U-Boot's environment, in two copies on one node or two; the lines that name its nodes as ``images``."""
+    apart = nodes[0] != nodes[1]
+    offsets = (0, 0) if apart else (0, _ENV_ROOM)
+    for top, state in ((case.old, states[0]), (case.new, states[-1])):
+        copies = [_copy(state, flag).ljust(_ENV_ROOM, b"\xff") for flag in (1, 0)]
+        contents = dict(zip(nodes, copies, strict=True)) if apart else {nodes[0]: b"".join(copies)}
+        for node, content in contents.items():
+            case.put(top, f"root{node}", content)
+        lines = (f"{node} {at:#x} {_ENV_SIZE:#x} 0x10000 2\n" for node, at in zip(nodes, offsets, strict=True))
+        case.put(top, "root/etc/fw_env.config", "".join(lines).encode())
+    places = " ".join(f"{node} {at}" for node, at in zip(nodes, offsets, strict=True))
+    (case.folder / "environment").write_text("\n".join((f"{_ENV_SIZE} {places}", *states)) + "\n")
+    return "".join(f"{node} 1\n" for node in dict.fromkeys(nodes))
+
+
+def environment(case: Case) -> None:
+    """Variables that are set, changed and deleted, behind an image."""
+    new = _blob(60, 30_000)
+    case.node("p", _blob(61, 40_000), new + _blob(61, 40_000)[30_000:], checked=False)
+    env = _environment(case, "size=0x1000 kept=1 gone=yes", "kept=1 size=0x2000 added=now")
+    (case.folder / "images").write_text(f"/dev/p {len(new)}\n{env}")
+    changes: dict[str, str | bool] = {"size": "0x2000", "gone": False, "added": "now"}
+    case.pack(Release(image=(Image(new=case.file("new.img", new), targets=("/dev/p",)),), env=changes))
+
+
+def _slots(case: Case, names: str, states: tuple[str, ...], *, slots: str = "", kind: Any = "block",
+           env: tuple[str, ...] = ("/dev/env", "/dev/env")) -> None:  # fmt: skip
+    """A delta for either slot, of which the first runs; a variable beside them."""
+    old, older = _blob(62, 90_000), _blob(63, 90_000)
+    new = _edited(old, 7)
+    nodes = [f"/dev/{name}" for name in names.split()]
+    for name, before, after in zip(names.split(), (old, older), (old, new), strict=True):
+        case.node(name, before + _ROOM[:20_000], after + (_ROOM[:20_000])[len(after) - len(before) :], checked=False)
+    for top in (case.old, case.new):
+        text = f"a {nodes[0]}\nb {nodes[1]}\nselect boot_slot {names}\n{slots}"
+        case.put(top, "root/etc/otastream/slots", text.encode())
+        case.put(top, "root/proc/cmdline", f"root={nodes[0]}\n".encode())
+    lines = _environment(case, *states, nodes=env)
+    (case.folder / "images").write_text(f"{nodes[0]} {len(old)}\n{nodes[1]} {len(new)}\n{lines}")
+    image = Image(new=case.file("new.img", new), targets=tuple(nodes), old=case.file("old.img", old), kind=kind)
+    case.pack(Release(image=(image,), env={"args": "new"}))
+
+
+def slots(case: Case) -> None:
+    """The slot that does not run is written and started on trial; the boot loader never starts half a slot."""
+    begun = "boot_slot=a args={} upgrade_available=0 bootcount=0 ota_incomplete=b"
+    states = ("boot_slot=a args=old", begun.format("old"), begun.format("new"),
+              "boot_slot=b args=new upgrade_available=1 bootcount=0")  # fmt: skip
+    _slots(case, "a b", states)
+
+
+def slots_marked_good(case: Case) -> None:
+    """Without a trial, with bits that say which slot is good."""
+    begun = "boot_slot=a args={} good=81,03 ota_incomplete=b"
+    states = ("boot_slot=a args=old good=81,83", begun.format("old"), begun.format("new"),
+              "boot_slot=b args=new good=81,03")  # fmt: skip
+    _slots(case, "a b", states, slots="trial none\ngood good 80\n")
+
+
+def volumes(case: Case) -> None:
+    """Slots and environment are UBI volumes."""
+    (case.folder / "volumes").write_text("1\n")
+    begun = "boot_slot=ubi0_0 args={} upgrade_available=0 bootcount=0 ota_incomplete=b"
+    states = ("boot_slot=ubi0_0 args=old", begun.format("old"), begun.format("new"),
+              "boot_slot=ubi0_1 args=new upgrade_available=1 bootcount=0")  # fmt: skip
+    _slots(case, "ubi0_0 ubi0_1", states, kind="ubi", env=("/dev/ubi0_2", "/dev/ubi0_3"))
+
+
 def everything(case: Case) -> None:
     """Images for two slots, a folder, a single file and scripts in one package."""
     old = _blob(12, 90_000)
@@ -414,7 +497,8 @@ CASES: Final[tuple[Callable[[Case], None], ...]] = (
     contents_full, contents_delta, contents_xref, tree, hard_links, chain, alike, edits, scripts,
     image_full, image_both_slots, image_from_other_slot, image_both_slots_delta, image_onto_itself,
     image_view, image_view_onto_itself, image_xref_onto_itself,
-    in_place, in_place_shuffled, in_place_wide, in_place_and_more, everything,
+    in_place, in_place_shuffled, in_place_wide, in_place_and_more,
+    environment, slots, slots_marked_good, volumes, everything,
 )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 /* flash.c - the power-cut machine for nodes that are flash.
  *
- *     flash [--thorough] [--seed N] [--chip NAME] [--mutant NAME] CASE...
+ *     flash [--thorough] [--seed N] [--chip NAME] [--mutant NAME] [--list] CASE...
  *
  * A case is a folder as in folder.c; `images` names its nodes and the size of their image, one a line ("/dev/a 1000").
  * For each kind of chip below (or the one that --chip names), the real core executes the package on models of it
@@ -8,10 +8,16 @@
  * and in the temporary folder, and leaves of the operation nothing, half, garbage, pages that cannot be read, or an
  * erase that only looks done; often a second time in the run after it. Each time one of two slots must be whole, and
  * the package, run again, must succeed and leave the good blocks, in their order, as the run without a cut did, what
- * is behind the image as it was, and no mark on a block that never failed.
+ * is behind the image as it was, and no mark on a block that never failed. What a case has of U-Boot's environment
+ * (environment.h) is in one of its states after each cut, starts a slot that is whole, and ends in the last one.
+ *
+ * A case whose file `volumes` says so has UBI volumes for nodes: what the kernel does beneath them is not cut here, but
+ * their update is, between any two writes.
  *
  * Which blocks those are may differ: when the power goes while a failing block is programmed, that may be the program
  * that completes it. The block then reads right, nobody has heard of a failure, and it stays in use.
+ *
+ * --list says on which chips a case would run, and cuts nothing.
  *
  * The last line is `N cuts, M unrecovered`; the exit code is 1 if M is not 0. A model aborts on what no chip forgives.
  */
@@ -21,6 +27,7 @@
 #include <unistd.h>
 
 #include "board_model.c"
+#include "environment.h"
 #include "flash_model.c"
 #include "views.h"
 
@@ -47,14 +54,19 @@ static const struct chip chips[] = {
     {"NAND 2K/32K, bad blocks", OTA_FLASH_NAND, 32768, 2048, 4, "101", "...p"},
 };
 
+static const struct chip volumes[] = {{"UBI volumes", OTA_FLASH_BLOCK, 65536, 512, 0, "", ""}};
+
 static struct {
     const char *case_name;
     const char *only; /* NULL: all chips */
     const struct chip *chip;
     int thorough;
+    int volumes;         /* the nodes of the case are UBI volumes */
     unsigned unit;       /* of a case in place, which needs erase blocks that go into it, and none that fails */
     int blank_is_erased; /* a mutant: no erase of what reads as erased */
+    int list;            /* of chips, nothing else */
     int late_scratch;    /* a mutant: what is saved is durable only when the next thing is */
+    int no_journal;      /* a mutant: a journal never reaches the medium */
     int marks_two;       /* a mutant: with a block, the one behind it is marked bad */
     int forgets_marks;   /* a mutant: marks last until the end of the run */
     uint64_t seed;
@@ -65,6 +77,7 @@ static struct {
 struct node {
     char name[32];
     struct flash_model flash;
+    int has_env; /* copies of the environment and nothing else */
     uint8_t *old;
     uint8_t *new;
     size_t size;
@@ -80,6 +93,8 @@ static unsigned node_count;
 static struct board_model board;
 static uint8_t *stream;
 static size_t stream_len;
+static struct environment environment;
+static char identity[6][512]; /* by enum ota_identity */
 static uint64_t workspace[1 << 18];
 
 static uint32_t chance(uint32_t below)
@@ -124,30 +139,46 @@ static int mark_two(void *ctx, uint64_t off)
     return model_mark_bad(ctx, off);
 }
 
+static int has_env(const char *node)
+{
+    return environment.text != NULL &&
+           (strcmp(environment.node[0], node) == 0 || strcmp(environment.node[1], node) == 0);
+}
+
 static int made_bad(uint32_t block)
 {
     return block < strlen(machine.chip->bad) && machine.chip->bad[block] == '1';
 }
 
-/* The old content, in good blocks. */
-static void fill(struct node *n)
+/* Bytes of the node's old content, from there on, in good blocks. */
+static void fill_range(struct node *n, size_t from, size_t size)
 {
     struct flash_model *m = &n->flash;
     uint32_t unit = m->flash.erase_size;
-    uint32_t block = 0;
+    uint32_t block = (uint32_t)(from / unit);
+    for (size_t at = 0; at < size; block++) {
+        size_t len = size - at < unit ? size - at : unit;
+        must(block < m->blocks, "the chip is too small for the case");
+        if (m->bad[block])
+            continue;
+        model_fill(m, (uint64_t)block * unit, n->old + from + at, len);
+        at += len;
+    }
+}
+
+static void fill(struct node *n)
+{
+    struct flash_model *m = &n->flash;
     model_wipe(m);
     for (uint32_t i = 0; i < m->blocks; i++) {
         m->bad[i] = (uint8_t)made_bad(i);
         m->fault[i] = !machine.unit && i < strlen(machine.chip->fault) ? machine.chip->fault[i] : (char)FAULT_NONE;
     }
-    for (size_t at = 0; at < n->size; block++) {
-        size_t len = n->size - at < unit ? n->size - at : unit;
-        must(block < m->blocks, "the chip is too small for the case");
-        if (m->bad[block])
-            continue;
-        model_fill(m, (uint64_t)block * unit, n->old + at, len);
-        at += len;
-    }
+    if (!n->has_env)
+        fill_range(n, 0, n->size);
+    for (unsigned i = 0; n->has_env && i < 2; i++)
+        if (strcmp(environment.node[i], n->name) == 0)
+            fill_range(n, environment.offset[i], environment.size);
 }
 
 static void old_board(void)
@@ -155,11 +186,14 @@ static void old_board(void)
     board_free(&board);
     board_init(&board);
     board.late_scratch = machine.late_scratch;
+    board.no_journal = machine.no_journal;
+    memcpy(board.identity, identity, sizeof identity);
     for (unsigned i = 0; i < node_count; i++) {
         fill(&nodes[i]);
         model_power_on(&nodes[i].flash);
         nodes[i].flash.off = &board.dead;
         board_put_node(&board, nodes[i].name, &nodes[i].flash);
+        board.nodes[i].volume = machine.volumes;
     }
 }
 
@@ -174,6 +208,7 @@ static int run(void)
     options.workspace = VIEW_WORKSPACE;
     options.coder = board_coder();
     options.volatile_tmp = 1;
+    options.slot = identity[OTA_ID_SLOTS][0] != '\0' ? OTA_SLOTS_AUTO : OTA_SLOTS_NONE;
     must(ota_exec_init(workspace, sizeof workspace, &options, &board.port, &ex) == 0, "ota_exec_init");
     st = ota_exec_feed(ex, stream, stream_len);
     st = ota_exec_finish(ex, st < 0 ? st : 0);
@@ -213,16 +248,71 @@ static int is_whole(const struct node *n)
 {
     struct node front = *n;
     front.size = n->image;
-    return holds(&front, n->old) || is_new(n);
+    return !board.nodes[n - nodes].updating && (holds(&front, n->old) || is_new(n));
+}
+
+static struct node *node_named(const char *name)
+{
+    for (unsigned i = 0; i < node_count; i++)
+        if (strcmp(nodes[i].name, name) == 0)
+            return &nodes[i];
+    must(0, name);
+    return NULL;
+}
+
+/* Copy i of the environment as the boot loader reads it, bad blocks left out. NULL: it cannot be read. */
+static uint8_t *read_copy(unsigned i, uint8_t *buf)
+{
+    const struct node *n = node_named(environment.node[i]);
+    const struct flash_model *m = &n->flash;
+    uint32_t unit = m->flash.erase_size;
+    size_t at = 0;
+    for (uint32_t block = (uint32_t)(environment.offset[i] / unit); at < environment.size; block++) {
+        size_t len = environment.size - at < unit ? environment.size - at : unit;
+        must(block < m->blocks, "the environment is larger than its node");
+        if (m->bad[block])
+            continue;
+        if (board.nodes[n - nodes].updating || memchr(m->unreadable + (size_t)block * m->pages, 1, m->pages) != NULL)
+            return NULL;
+        memcpy(buf + at, m->data + (size_t)block * unit, len);
+        at += len;
+    }
+    return buf;
+}
+
+static int env_state(void)
+{
+    static uint8_t copies[2][1 << 16];
+    must(environment.size <= sizeof copies[0], "the environment is too large for the machine");
+    return environment_state(&environment,
+                             environment_used(&environment, read_copy(0, copies[0]), read_copy(1, copies[1])));
+}
+
+/* The environment is in one of its states, and starts a slot that is whole. */
+static void check_env(const char *when)
+{
+    char name[40];
+    int state;
+    if (environment.text == NULL)
+        return;
+    state = env_state();
+    if (state < 0)
+        unrecovered(when, "the environment is neither old nor new", 0);
+    else if (environment_starts(&environment, state, name, sizeof name) && !is_whole(node_named(name)))
+        unrecovered(when, "the boot loader starts a slot that is not whole, in state", state);
 }
 
 static void check_slots(const char *when)
 {
     int any = 0;
-    for (unsigned i = 0; i < node_count; i++)
-        any |= is_whole(&nodes[i]);
-    if (node_count > 1 && !any)
+    unsigned count = 0;
+    for (unsigned i = 0; i < node_count; i++) {
+        any |= !nodes[i].has_env && is_whole(&nodes[i]);
+        count += !nodes[i].has_env;
+    }
+    if (count > 1 && !any)
         unrecovered(when, "none of the slots is whole", 0);
+    check_env(when);
 }
 
 /* Marks first: the blocks without one are the image and what is behind it. */
@@ -265,8 +355,13 @@ static void check_end(const char *when, int status)
         unrecovered(when, "status", status);
     for (unsigned i = 0; i < node_count; i++) {
         check_marks(when, &nodes[i].flash);
-        check_blocks(when, &nodes[i]);
+        if (!nodes[i].has_env)
+            check_blocks(when, &nodes[i]);
+        if (board.nodes[i].updating)
+            unrecovered(when, "the update of a volume was not finished: node", i);
     }
+    if (environment.text != NULL && env_state() + 1 != (int)environment.states)
+        unrecovered(when, "the environment is not new: state", env_state());
     for (unsigned i = 0; i < BOARD_IMAGES; i++)
         if (board.images[i].there)
             unrecovered(when, "something is left in the temporary folder, of bytes", (long long)board.images[i].size);
@@ -327,7 +422,7 @@ static void all_cuts(void)
         memcpy(n->clean, n->flash.data, (size_t)n->flash.blocks * machine.chip->erase);
         memcpy(n->clean_bad, n->flash.bad, sizeof n->clean_bad);
         ops[i + 1] = n->flash.ops;
-        if (!is_new(n))
+        if (!n->has_env && !is_new(n))
             unrecovered("a clean run", "not new: node", i);
     }
     check_end("a clean run", st); /* that is: it left alone what is behind the image */
@@ -376,6 +471,7 @@ static void begin_node(const char *folder, const char *name, size_t image)
     n->new = load_file(folder, path, &n->size);
     must(n->old != NULL && n->new != NULL &&image > 0 && image <= n->size, path);
     n->image = image;
+    n->has_env = has_env(name);
     blocks = (uint32_t)((n->size + c->erase - 1) / c->erase) + c->spare;
     model_init(&n->flash, c->kind, blocks, c->erase, c->page,
                c->kind == OTA_FLASH_BLOCK ? n->size : (uint64_t)blocks * c->erase);
@@ -400,27 +496,65 @@ static void end_nodes(void)
     }
 }
 
+static unsigned load_number(const char *folder, const char *name)
+{
+    size_t len;
+    char *text = (char *)load_file(folder, name, &len);
+    unsigned value = text != NULL ? (unsigned)strtoul(text, NULL, 10) : 0;
+    free(text);
+    return value;
+}
+
+/* What the board says about itself, beneath its root. */
+static void load_identity(const char *folder)
+{
+    static const struct {
+        enum ota_identity what;
+        const char *file;
+    } files[] = {{OTA_ID_ENV, "old/root/etc/fw_env.config"},
+                 {OTA_ID_SLOTS, "old/root/etc/otastream/slots"},
+                 {OTA_ID_COMMAND_LINE, "old/root/proc/cmdline"}};
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        size_t len;
+        char *text = (char *)load_file(folder, files[i].file, &len);
+        char *to = identity[files[i].what];
+        must(text == NULL || len < sizeof identity[0], files[i].file);
+        snprintf(to, sizeof identity[0], "%s", text != NULL ? text : "");
+        if (text != NULL && len > 0 && to[len - 1] == '\n')
+            to[len - 1] = '\0';
+        free(text);
+    }
+}
+
 static void run_case(const char *folder)
 {
     size_t len;
-    char *unit;
+    const struct chip *kinds;
+    size_t count;
     char *names = (char *)load_file(folder, "images", &len);
     machine.case_name = strrchr(folder, '/') != NULL ? strrchr(folder, '/') + 1 : folder;
     if (names == NULL)
         return;
-    unit = (char *)load_file(folder, "unit", &len);
-    machine.unit = unit != NULL ? (unsigned)strtoul(unit, NULL, 10) : 0;
-    free(unit);
+    machine.unit = load_number(folder, "unit");
+    machine.volumes = load_number(folder, "volumes") != 0;
+    kinds = machine.volumes ? volumes : chips;
+    count = machine.volumes ? sizeof volumes / sizeof volumes[0] : sizeof chips / sizeof chips[0];
+    load_identity(folder);
+    must(environment_init(&environment, (char *)load_file(folder, "environment", &len)), "environment");
     stream = load_file(folder, "stream", &stream_len);
     must(stream != NULL, folder);
-    for (size_t i = 0; i < sizeof chips / sizeof chips[0]; i++) {
+    for (size_t i = 0; i < count; i++) {
         unsigned long before = machine.cuts;
         unsigned long bad = machine.unrecovered;
-        machine.chip = &chips[i];
+        machine.chip = &kinds[i];
         if (machine.only != NULL && strcmp(machine.chip->name, machine.only) != 0)
             continue;
         if (machine.unit != 0 && machine.chip->kind != OTA_FLASH_BLOCK && machine.chip->erase > machine.unit)
             continue;
+        if (machine.list) {
+            printf("%s\t%s\n", machine.case_name, machine.chip->name);
+            continue;
+        }
         for (char *at = names; *at != '\0'; at += strcspn(at, "\n") + 1) {
             char name[64];
             size_t image = 0;
@@ -437,6 +571,7 @@ static void run_case(const char *folder)
     }
     free(names);
     free(stream);
+    free(environment.text);
 }
 
 /* 0: there is no such mutant. */
@@ -446,9 +581,8 @@ static int set_mutant(const char *name)
         const char *name;
         int *flag;
     } mutants[] = {
-        {"blank-is-erased", &machine.blank_is_erased},
-        {"late-scratch", &machine.late_scratch},
-        {"marks-two", &machine.marks_two},
+        {"blank-is-erased", &machine.blank_is_erased}, {"late-scratch", &machine.late_scratch},
+        {"no-journal", &machine.no_journal},           {"marks-two", &machine.marks_two},
         {"forgets-marks", &machine.forgets_marks},
     };
     for (size_t i = 0; i < sizeof mutants / sizeof mutants[0]; i++)
@@ -465,6 +599,8 @@ int main(int argc, char **argv)
     for (; i < argc && argv[i][0] == '-'; i++) {
         if (strcmp(argv[i], "--thorough") == 0)
             machine.thorough = 1;
+        else if (strcmp(argv[i], "--list") == 0)
+            machine.list = 1;
         else if (i + 1 < argc && strcmp(argv[i], "--seed") == 0)
             machine.seed = strtoull(argv[++i], NULL, 10) * 2654435761u + 1;
         else if (i + 1 < argc && strcmp(argv[i], "--chip") == 0)
@@ -475,7 +611,7 @@ int main(int argc, char **argv)
             break;
     }
     if (i >= argc || argv[i][0] == '-') {
-        fprintf(stderr, "usage: flash [--thorough] [--seed N] [--chip NAME] [--mutant NAME] CASE...\n");
+        fprintf(stderr, "usage: flash [--thorough] [--seed N] [--chip NAME] [--mutant NAME] [--list] CASE...\n");
         return 2;
     }
     for (; i < argc; i++)

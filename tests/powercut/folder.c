@@ -12,13 +12,15 @@
  *   - the power goes in that run as well, and once more after it.
  *
  * Also tried: killed without a power cut (what was done is visible but not durable), run again, then cut; a cut right
- * after success was said; and boards that are not the old ones, which must be refused and left alone: `touched` names
- * the files whose content the package must check. `log`, if it is there, is what the scripts write to tmp/log.
+ * after success was said; what a case has of U-Boot's environment (environment.h); and boards that are not the old
+ * ones, which must be refused and left alone: `touched` names the files whose content the package must check. `log`, if
+ * it is there, is what the scripts write to tmp/log.
  *
  * The last line is `N cuts, M unrecovered`; the exit code is 1 if M is not 0.
  */
 #include <stdarg.h>
 
+#include "environment.h"
 #include "exec.h"
 #include "port_folder.h"
 #include "trace.h"
@@ -45,6 +47,8 @@ static uint8_t *stream;
 static size_t stream_len;
 static char *script_log;
 static char *touched;
+static struct environment environment;
+static int has_slots;
 static char board_path[300];
 static void *posix_space;
 static uint64_t exec_space[1 << 18];
@@ -109,6 +113,7 @@ static int apply(void)
     x.workspace = VIEW_WORKSPACE;
     x.coder = board_coder();
     x.volatile_tmp = 1;
+    x.slot = has_slots ? OTA_SLOTS_AUTO : OTA_SLOTS_NONE;
     must(ota_exec_size(&x) <= sizeof exec_space, "the workspace is too small");
     must(ota_posix_init(posix_space, ota_posix_size(), &o, NULL) == 0, "ota_posix_init");
     ota_posix_port(posix_space, &port);
@@ -144,6 +149,40 @@ static void check_log(const char *when)
     (void)close(fd);
 }
 
+/* The state of the environment on this disk, -1: none of those that may be. */
+static int env_state(const struct disk *d)
+{
+    const uint8_t *copy[2];
+    for (unsigned i = 0; i < 2; i++) {
+        char path[40];
+        int at;
+        snprintf(path, sizeof path, "root%s", environment.node[i]);
+        at = disk_find(d, path);
+        must(at >= 0 && d->inode[at].size >= environment.offset[i] + environment.size, path);
+        copy[i] = d->inode[at].data + environment.offset[i];
+    }
+    return environment_state(&environment, environment_used(&environment, copy[0], copy[1]));
+}
+
+/* An environment that is new is equal to any other that is. */
+static void settle_env(struct disk *d)
+{
+    for (unsigned i = 0; environment.text != NULL && env_state(d) + 1 == (int)environment.states && i < 2; i++) {
+        char path[40];
+        struct disk_inode *n;
+        const struct disk_inode *want;
+        snprintf(path, sizeof path, "root%s", environment.node[i]);
+        n = &d->inode[disk_find(d, path)];
+        want = &new_disk.inode[disk_find(&new_disk, path)];
+        must(n->size == want->size, path);
+        if (!n->owned) {
+            n->data = malloc(want->size + 1);
+            n->owned = 1;
+        }
+        memcpy(n->data, want->data, want->size);
+    }
+}
+
 /* The board must be new now, and stay so if the power goes. */
 static void check_success(const struct history *h, int status, const char *when)
 {
@@ -155,12 +194,14 @@ static void check_success(const struct history *h, int status, const char *when)
         return;
     }
     disk_scan(&d, board_path);
+    settle_env(&d);
     if (disk_differs(&d, &new_disk, "", LOG, why, sizeof why))
         unrecovered("%s: %s", when, why);
     disk_free(&d);
     check_log(when);
     machine.cuts++;
     history_cut(h, h->events, nothing, &d);
+    settle_env(&d);
     if (disk_differs(&d, &new_disk, "root", "", why, sizeof why))
         unrecovered("%s, cut after success: %s", when, why);
     disk_free(&d);
@@ -215,6 +256,24 @@ static int is_whole(const struct disk *d, const char *node)
     return at < 0 || content_is(&d->inode[at], &old_disk, node) || content_is(&d->inode[at], &new_disk, node);
 }
 
+/* The environment is in one of its states, and starts a slot that is whole. */
+static void check_env(const struct disk *d, struct between *b)
+{
+    char name[40];
+    char path[50];
+    int state;
+    if (environment.text == NULL)
+        return;
+    state = env_state(d);
+    if (state < 0)
+        snprintf(b->why, sizeof b->why, "the environment is neither old nor new");
+    else if (environment_starts(&environment, state, name, sizeof name)) {
+        snprintf(path, sizeof path, "root%s", name);
+        if (!is_whole(d, path))
+            snprintf(b->why, sizeof b->why, "the boot loader starts %s, which is not whole", name);
+    }
+}
+
 static void check_between(const struct disk *d, const char *when)
 {
     static struct between b;
@@ -224,6 +283,7 @@ static void check_between(const struct disk *d, const char *when)
     disk_walk(&old_disk, check_not_lost, &b);
     if (!is_whole(d, "root/dev/a") && !is_whole(d, "root/dev/b"))
         snprintf(b.why, sizeof b.why, "none of the slots is whole");
+    check_env(d, &b);
     if (b.why[0] != '\0')
         unrecovered("%s: %s", when, b.why);
 }
@@ -392,6 +452,9 @@ static void begin_case(const char *folder)
     must(stream != NULL, folder);
     script_log = load_file(folder, "log", NULL);
     touched = load_file(folder, "touched", NULL);
+    must(environment_init(&environment, load_file(folder, "environment", NULL)), "environment");
+    snprintf(path, sizeof path, "%s/old/root/etc/otastream/slots", folder);
+    has_slots = access(path, R_OK) == 0;
     snprintf(path, sizeof path, "%s/old", folder);
     disk_scan(&old_disk, path);
     snprintf(path, sizeof path, "%s/new", folder);
@@ -405,6 +468,7 @@ static void end_case(void)
     free(stream);
     free(script_log);
     free(touched);
+    free(environment.text);
 }
 
 /* What was written down must lead to what is there: else a change was missed, and all of this would prove nothing. */
