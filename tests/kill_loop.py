@@ -10,7 +10,6 @@ runs the command line, so that the moments fall on the update and not on the sta
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import random
@@ -21,36 +20,20 @@ from pathlib import Path
 from typing import NoReturn
 
 import otastream.cli.apply  # noqa: F401 (loaded before the forks: commands are imported when they are used)
+import tracing
 from bench.measure import differences
 from e2e_support import applier_named, apply_args, board
 from otastream.cli.main import run
 
-# linux/ptrace.h
-TRACEME, SYSCALL, SETOPTIONS = 0, 24, 0x4200
-O_TRACESYSGOOD, O_EXITKILL = 1, 1 << 20
-SYSCALL_STOP = signal.SIGTRAP | 0x80
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.ptrace.restype = ctypes.c_long
-_libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
-
-
-def ptrace(request: int, pid: int, data: int = 0) -> None:
-    if _libc.ptrace(request, pid, None, data) == -1:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code), "ptrace")
-
 
 def child(package: Path, root: Path, program: str) -> NoReturn:
-    """Apply in a session of its own, silently, once the parent has attached; never returns."""
+    """Apply in a session of its own, silently; never returns."""
     os.setsid()
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
     options = ("--volatile-scratch",)  # what is killed is a process, not the memory that the folder may be in
     argv = [str(word) for word in applier_named(program).argv(package, root, *options)]
-    ptrace(TRACEME, 0)
-    os.kill(os.getpid(), signal.SIGSTOP)
     if program != "otastream":
         os.execv(argv[0], argv)
     os._exit(run([str(a) for a in apply_args(package, root, *options)]))
@@ -62,23 +45,18 @@ def attempt(package: Path, root: Path, at: int | None, program: str) -> tuple[in
     Entry and exit of a call are a stop each, so that half of the kills come before a call does its work and half after
     it. Returns the exit code, or minus the signal, and the number of stops.
     """
-    pid = os.fork()
-    if pid == 0:
-        child(package, root, program)
-    stops = 0
-    status = os.waitpid(pid, 0)[1]
-    ptrace(SETOPTIONS, pid, O_TRACESYSGOOD | O_EXITKILL)
-    while os.WIFSTOPPED(status):
-        stop = os.WSTOPSIG(status)
-        stops += stop == SYSCALL_STOP
-        if stops - 1 == at:
-            os.kill(pid, signal.SIGKILL)
-        else:
-            ptrace(SYSCALL, pid, 0 if stop in (SYSCALL_STOP, signal.SIGTRAP, signal.SIGSTOP) else stop)
-        status = os.waitpid(pid, 0)[1]
+    count = 0
+
+    def at_stop(number: int) -> bool:
+        nonlocal count
+        count += 1
+        return number != at
+
+    pid = tracing.start(lambda: child(package, root, program))
+    code = tracing.stops(pid, at_stop)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)  # a script that was running when the power went
-    return os.waitstatus_to_exitcode(status), stops
+    return code, count
 
 
 def main(package: Path, old: Path, new: Path, work: Path, first: int, seeds: int, program: str) -> dict[str, object]:

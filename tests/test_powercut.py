@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,7 @@ def test_volumes(machines: Path, folder: Path) -> None:
 
 def test_the_table(machines: Path, folder: Path) -> None:
     """Each case is for a machine; what the machines print adds up to the table that ``make powercut`` ends with."""
-    found: run.Counter[tuple[str, str]] = run.Counter()
+    found: Counter[tuple[str, str]] = Counter()
     for name in ("edits", "volumes"):
         for machine in run.machines(folder / name):
             _, stdout, _ = run.run(machines / machine, [folder / name])

@@ -40,3 +40,9 @@ KILL_SEEDS ?= 1200
 .PHONY: kills
 kills: build ## kill updates of a folder and in place, KILL_SEEDS boards, each at up to three counted system calls
 	OTASTREAM_KILL_SEEDS=$(KILL_SEEDS) $(PY) -m pytest tests/test_e2e_kill.py -n $(JOBS) -rP $(ARGS)
+
+FAULT_STEP ?= 1
+
+.PHONY: faults
+faults: build ## fail every FAULT_STEP-th system call of updates, in nine ways (otastream: every 20th of those)
+	OTASTREAM_FAULT_STEP=$(FAULT_STEP) $(PY) -m pytest tests/test_faults.py -n $(JOBS) -rP $(ARGS)
