@@ -34,7 +34,7 @@ BY_PYTHON = NAMES if STEP else ("contents_delta", "in_place_shuffled", "slots")
 def test_any_call_may_fail(tmp_path: Path, program: str, name: str) -> None:
     case = cases.Case(tmp_path / name)
     ALL[name](case)
-    step = (STEP or 37) if program == "otaunpack" else 20 * (STEP or 20)
+    step = (STEP or 53) if program == "otaunpack" else 20 * (STEP or 20)
     done = subprocess.run(
         [sys.executable, Path(__file__).with_name("fault_loop.py"), case.folder, tmp_path, program, str(step)],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
