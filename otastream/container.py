@@ -31,7 +31,12 @@ SIGNATURES_MAX: Final = 4
 DIGEST: Final = 32
 FRAME_HEAD: Final = 4 + DIGEST
 FRAME_LOGS: Final = range(10, 17)
-WINDOW_LOGS: Final = {Codec.NONE: range(1), Codec.GZIP: range(9, 16), Codec.ZSTD: range(10, 28)}
+WINDOW_LOGS: Final = {
+    Codec.NONE: range(1),
+    Codec.GZIP: range(9, 16),
+    Codec.ZSTD: range(10, 28),
+    Codec.LZMA: range(12, 28),
+}
 _LAST: Final = 1 << 31
 _ZEROS: Final = bytes(DIGEST)
 _SIGNED_PREFIX: Final = b"otastream-v1\0\0\0\0"
@@ -405,6 +410,7 @@ def ram(
         Codec.NONE: 0,
         Codec.GZIP: window + 12288,
         Codec.ZSTD: 2 * min(window, 131072) + window + 163840,
+        Codec.LZMA: window + 40960,
     }
     engine = max(4096 if source else 0, workspace)
     return (1 << frame_log) + codecs[codec] + model.HEADER_MAX + engine + block_buffer + 131072

@@ -1,20 +1,21 @@
 """Streaming decompression in bounded memory, for the stream inside the frames and for an outer layer. Sans I/O.
 
-A small piece of compressed input can stand for gigabytes (a bomb), so both decoders hand out bounded pieces: zlib has a
-limit for that; zstd data is handed to the library one block at a time, each of which makes at most 128 KiB (RFC 8878
-section 3.1.1.2).
+A small piece of compressed input can stand for gigabytes (a bomb), so all decoders hand out bounded pieces: zlib and
+lzma have a limit for that; zstd data is handed to the library one block at a time, each of which makes at most 128 KiB
+(RFC 8878 section 3.1.1.2).
 """
 
 from __future__ import annotations
 
 import enum
+import lzma
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import Final
 
 import zstandard
 
-OUTPUT: Final = 1 << 16  # bytes of a piece that gunzip gives
+OUTPUT: Final = 1 << 16  # bytes of a piece that gunzip and unlzma give
 _BLOCK_MAX: Final = 1 << 17
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 
@@ -54,6 +55,26 @@ def gunzip(pieces: Iterable[bytes], *, window_log: int) -> Iterator[bytes]:
             if output:
                 yield output
     if not ended:
+        raise InflateError(Fault.EARLY)
+
+
+def unlzma(pieces: Iterable[bytes], *, window_log: int) -> Iterator[bytes]:
+    """One LZMA2 stream with a dictionary of 2^window_log bytes, 12..27 -> pieces of at most 64 KiB."""
+    chain = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << window_log}]
+    decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=chain)
+    for piece in pieces:
+        data = bytes(piece)
+        while data or not (decoder.needs_input or decoder.eof):  # what is held back comes without more input
+            if decoder.eof:
+                raise InflateError(Fault.TRAILING)
+            try:
+                output = decoder.decompress(data, OUTPUT)
+            except lzma.LZMAError:
+                raise InflateError(Fault.DAMAGED) from None
+            data = decoder.unused_data
+            if output:
+                yield output
+    if not decoder.eof:
         raise InflateError(Fault.EARLY)
 
 

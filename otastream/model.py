@@ -32,6 +32,7 @@ class Codec(enum.IntEnum):
     NONE = 0
     GZIP = 1
     ZSTD = 2
+    LZMA = 3
 
 
 class EngineId(enum.IntEnum):

@@ -13,17 +13,17 @@ from otastream.keys import Signer, check_signers
 from otastream.model import WORKSPACE_MAX, WORKSPACE_UNIT, Codec, CodingId, EngineId, Preamble
 from otastream.tree import DELTA_MAX
 
-WINDOW_LOGS: Final = {Codec.NONE: 0, Codec.GZIP: 15, Codec.ZSTD: 16}
+WINDOW_LOGS: Final = {Codec.NONE: 0, Codec.GZIP: 15, Codec.ZSTD: 16, Codec.LZMA: 18}
 """Window logs when there is no memory budget.
 
-64 KiB keeps the board program, with a block buffer for NAND, within 1 MiB; 128 KiB would take 192 KiB more of it and
-make packages about 1 % smaller.
+With these the board program, with a block buffer for NAND, stays within 1 MiB. zstd takes more memory for 64 KiB than
+lzma for 256 KiB; twice as much of either makes packages about 1 % smaller.
 """
 
-VIEW_WINDOW_LOG: Final = 14
+VIEW_WINDOW_LOGS: Final = {Codec.NONE: 0, Codec.GZIP: 15, Codec.ZSTD: 14, Codec.LZMA: 17}
 """The same where views take memory too: with those of zlib, and an erase block of 128 KiB, a board stays in 1.5 MiB."""
 
-BUDGET_WINDOW_LOGS: Final = {Codec.NONE: 0, Codec.GZIP: 15, Codec.ZSTD: 23}
+BUDGET_WINDOW_LOGS: Final = {Codec.NONE: 0, Codec.GZIP: 15, Codec.ZSTD: 23, Codec.LZMA: 23}
 """The largest that a memory budget is spent on."""
 
 ENCODERS: Final = {
@@ -64,8 +64,11 @@ EFFORTS: Final = range(1, 10)
 ALL_ENGINES: Final = 6
 """The least effort at which auto tries every engine."""
 
+LZMA_EFFORT: Final = 5
+"""The least effort at which the codec is lzma: 4 to 9 % smaller than zstd in less memory, but slower on the board."""
+
 _ZSTD_LEVELS: Final = {1: 6, 2: 9, 3: 12, 4: 16}
-"""Of the package's codec at small efforts; from 5 on it is the usual one."""
+"""Of codec zstd at small efforts; from 5 on it is the usual one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +76,11 @@ class PackOptions:
     """How to make a package. Sizes in bytes.
 
     encoders: codings of image parts that the boards can recompress; empty: no delta looks inside of compressed images.
-    codec None: zstd, or what the budget of ``ram`` leaves room for. window_log, frame_log: upper bounds. level: of the
-    codec, None: its default. jobs: threads that make deltas. delta_max: larger files are sent full.
-    block_buffer: largest erase block of the boards. scratch: bytes of a board's temporary folder that an update in
-    place may take. signers: who signs the package. created: seconds since 1970 to write into the manifest.
+    codec None: lzma (zstd with a level or an effort below 5), or what the budget of ``ram`` has room for. window_log,
+    frame_log: upper bounds. level: of the codec, None: its default. jobs: threads that make deltas. delta_max: larger
+    files are sent full. block_buffer: largest erase block of the boards. scratch: bytes of a board's temporary folder
+    that an update in place may take. signers: who signs the package. created: seconds since 1970 to write into the
+    manifest.
     cache: folder that keeps deltas from one run to the next; cache_limit: what stays in it. effort: 1 to 9, how much
     time packing may take for a smaller package; see ``engines``.
     """
@@ -155,8 +159,7 @@ def workspace_max(options: PackOptions) -> int:
     """The most bytes that engines and views may take: what ``options.ram`` has left beside the smallest buffers."""
     if options.ram is None:
         return VIEW_MEMORY
-    codecs = (Codec.NONE, Codec.GZIP, Codec.ZSTD) if options.codec is None else (options.codec,)
-    least = min(_smallest(codec, options, source=True).ram for codec in codecs)
+    least = min(_smallest(codec, options, source=True).ram for codec in _codecs(options))
     return max(0, min(WORKSPACE_MAX, (options.ram - least) // WORKSPACE_UNIT * WORKSPACE_UNIT))
 
 
@@ -212,7 +215,10 @@ def _room_beside(need: int, options: PackOptions) -> bool:
 
 
 def _codecs(options: PackOptions) -> tuple[Codec, ...]:
-    return (Codec.ZSTD, Codec.GZIP, Codec.NONE) if options.codec is None else (options.codec,)
+    if options.codec is not None:
+        return (options.codec,)
+    quick = options.effort < LZMA_EFFORT or options.level is not None
+    return (Codec.ZSTD if quick else Codec.LZMA, Codec.GZIP, Codec.NONE)
 
 
 def _budgeted(options: PackOptions) -> PackOptions:
@@ -244,7 +250,7 @@ def _fit_codec(codec: Codec, options: PackOptions, *, source: bool, workspace: i
     usual = WINDOW_LOGS if options.ram is None else BUDGET_WINDOW_LOGS
     top = usual[codec] if options.window_log is None else options.window_log
     if workspace and options.window_log is None and options.ram is None:
-        top = min(top, VIEW_WINDOW_LOG)
+        top = min(top, VIEW_WINDOW_LOGS[codec])
     if top not in logs:
         raise error(Code.USAGE, f"window log {top} for codec {codec.name.lower()}")
     if options.frame_log not in container.FRAME_LOGS:

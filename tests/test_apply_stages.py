@@ -26,7 +26,7 @@ from golden import builder as b
 from otastream import model as m
 from otastream.container import Frame, encode
 from otastream.errors import Code, OtaError, error
-from otastream.inflate import Fault, InflateError, gunzip, unzstd
+from otastream.inflate import Fault, InflateError, gunzip, unlzma, unzstd
 from otastream.keys import Signer
 from otastream.model import Codec, Preamble
 from otastream.stages.compress import compress
@@ -36,7 +36,10 @@ from otastream.stages.read import available_memory, read, seekable
 from otastream.stages.verify import verify
 from otastream.stages.write import write
 
-CODECS = [(Codec.NONE, 0), (Codec.GZIP, 9), (Codec.GZIP, 15), (Codec.ZSTD, 10), (Codec.ZSTD, 17)]
+CODECS = [
+    *((Codec.NONE, 0), (Codec.GZIP, 9), (Codec.GZIP, 15)),
+    *((Codec.ZSTD, 10), (Codec.ZSTD, 17), (Codec.LZMA, 12), (Codec.LZMA, 18)),
+]
 
 
 def code_of(function: Callable[..., object], *args: Any, **options: Any) -> Code:
@@ -152,7 +155,10 @@ def test_write_errors(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("codec", "window", "level"),
-    [(Codec.NONE, 1, None), (Codec.GZIP, 8, None), (Codec.GZIP, 15, 0), (Codec.ZSTD, 9, None), (Codec.ZSTD, 17, 23)],
+    [
+        *((Codec.NONE, 1, None), (Codec.GZIP, 8, None), (Codec.GZIP, 15, 0), (Codec.ZSTD, 9, None)),
+        *((Codec.ZSTD, 17, 23), (Codec.LZMA, 11, None), (Codec.LZMA, 18, 10)),
+    ],
 )
 def test_compress_checks_its_arguments_at_once(codec: Codec, window: int, level: int | None) -> None:
     with pytest.raises(OtaError) as caught:
@@ -163,9 +169,10 @@ def test_compress_checks_its_arguments_at_once(codec: Codec, window: int, level:
 def test_compress_keeps_to_the_window() -> None:
     """A repeat that is farther away than the window costs its bytes again."""
     block = b.noise(1 << 16)
-    near, far = (sum(map(len, compress([block, block], codec=Codec.ZSTD, window_log=log))) for log in (17, 15))
-    assert near < 1.1 * len(block)
-    assert far > 1.9 * len(block)
+    for codec in (Codec.ZSTD, Codec.LZMA):
+        near, far = (sum(map(len, compress([block, block], codec=codec, window_log=log))) for log in (17, 15))
+        assert near < 1.1 * len(block)
+        assert far > 1.9 * len(block)
 
 
 # ---- read -----------------------------------------------------------------------------------------------------------
@@ -330,13 +337,23 @@ def test_gunzip_reads_what_the_library_writes(data: bytes, level: int, size: int
         assert caught.value.fault is fault
 
 
+@given(st.binary(max_size=3000), st.integers(1, 9), st.integers(1, 4000))
+def test_unlzma_reads_what_the_library_writes(data: bytes, level: int, size: int) -> None:
+    encoded = b"".join(compress([data * 40], codec=Codec.LZMA, window_log=15, level=level))
+    assert b"".join(unlzma(_splits(encoded, size), window_log=15)) == data * 40
+    for harmed, fault in ((encoded[:-1], Fault.EARLY), (encoded + b"\0", Fault.TRAILING)):
+        with pytest.raises(InflateError) as caught:
+            list(unlzma(_splits(harmed, size), window_log=15))
+        assert caught.value.fault is fault
+
+
 def _bomb(codec: Codec, window: int) -> bytes:
     """64 MiB of zeros."""
     zeros = [bytes(1 << 20)] * 64
     return b"".join(compress(zeros, codec=codec, window_log=window))
 
 
-@pytest.mark.parametrize(("codec", "window"), [(Codec.GZIP, 15), (Codec.ZSTD, 17)])
+@pytest.mark.parametrize(("codec", "window"), [(Codec.GZIP, 15), (Codec.ZSTD, 17), (Codec.LZMA, 18)])
 def test_a_bomb_never_sits_in_memory(codec: Codec, window: int) -> None:
     package = b.Package(_bomb(codec, window), int(codec), window).build()
     assert len(package) < 100_000

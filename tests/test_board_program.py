@@ -125,7 +125,7 @@ def test_damaged_deltas_change_nothing(plain: Board) -> None:
 # ---- whole updates ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("codec", ["none", "gzip", "zstd"])
+@pytest.mark.parametrize("codec", ["none", "gzip", "zstd", "lzma"])
 @pytest.mark.parametrize("how", ["file", "pipe", "outer gzip"])
 def test_a_folder_update_and_its_repetition(program: Path, tmp_path: Path, codec: str, how: str) -> None:
     old, new = make_pair(tmp_path, count=3)

@@ -350,7 +350,9 @@ def test_order_of_records_in_all_sequences_up_to_five() -> None:
 signatures = st.dictionaries(st.binary(min_size=8, max_size=8), st.binary(min_size=64, max_size=64), max_size=4).map(
     lambda pairs: tuple(sorted(pairs.items()))
 )
-codecs = st.sampled_from([(Codec.NONE, 0), (Codec.GZIP, 9), (Codec.GZIP, 15), (Codec.ZSTD, 10), (Codec.ZSTD, 27)])
+codecs = st.sampled_from(
+    [(Codec.NONE, 0), (Codec.GZIP, 9), (Codec.GZIP, 15), (Codec.ZSTD, 10), (Codec.ZSTD, 27), (Codec.LZMA, 12)]
+)
 preambles = st.builds(
     lambda codec, *rest: Preamble(codec[0], codec[1], *rest),
     codecs,
@@ -456,4 +458,5 @@ def test_ram_is_the_sum_of_the_specification() -> None:
     assert ram(Codec.NONE, 0, source=False) == 65536 + 16384 + 65536 + 131072
     assert ram(Codec.GZIP, 15) == 65536 + 32768 + 12288 + 16384 + 4096 + 65536 + 131072
     assert ram(Codec.ZSTD, 17, frame_log=12) == 4096 + 3 * 131072 + 163840 + 16384 + 4096 + 65536 + 131072
+    assert ram(Codec.LZMA, 18) == 65536 + 262144 + 40960 + 16384 + 4096 + 65536 + 131072
     assert ram(Codec.ZSTD, 23, block_buffer=1 << 20) - ram(Codec.ZSTD, 22) == (1 << 22) + (1 << 20) - 65536

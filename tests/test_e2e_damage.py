@@ -13,7 +13,7 @@ from otastream.errors import Code
 PACKAGE_CODES = frozenset(c.value for c in Code if c.who == "package")
 
 
-@pytest.fixture(scope="module", params=["none", "gzip", "zstd"])
+@pytest.fixture(scope="module", params=["none", "gzip", "zstd", "lzma"])
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
     """A board with old on it, and a small package: a delta, a new file, a deletion, a link."""
     folder = tmp_path_factory.mktemp("damage")

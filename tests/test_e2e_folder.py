@@ -89,7 +89,7 @@ def test_half_updated_board_is_finished(
     assert differences(pair[1], root / "config") == []
 
 
-@pytest.mark.parametrize("codec", ["none", "gzip", "zstd"])
+@pytest.mark.parametrize("codec", ["none", "gzip", "zstd", "lzma"])
 def test_codecs(applier: Applier, pair: tuple[Path, Path], tmp_path: Path, codec: str) -> None:
     package = pack(*pair, tmp_path / "update.ota", "--codec", codec)
     root = board(tmp_path, pair[0])

@@ -159,12 +159,14 @@ def test_the_same_inputs_give_the_same_bytes(folders: tuple[str, str, str]) -> N
 
 def test_without_a_budget_the_defaults_are_used() -> None:
     made = fit(PackOptions(), source=True)
-    assert (made.codec, made.window_log, made.frame_log) == (Codec.ZSTD, 16, 16)
-    assert made.ram == container.ram(Codec.ZSTD, 16)
+    assert (made.codec, made.window_log, made.frame_log) == (Codec.LZMA, 18, 16)
+    assert made.ram == container.ram(Codec.LZMA, 18)
+    quick = fit(PackOptions(effort=4), source=True)
+    assert (quick.codec, quick.window_log, quick.level) == (Codec.ZSTD, 16, 16)
 
 
 @pytest.mark.parametrize(
-    ("kib", "codec"), [(4096, Codec.ZSTD), (820, Codec.ZSTD), (512, Codec.ZSTD), (400, Codec.ZSTD), (256, Codec.GZIP)]
+    ("kib", "codec"), [(4096, Codec.LZMA), (820, Codec.LZMA), (400, Codec.LZMA), (272, Codec.LZMA), (256, Codec.GZIP)]
 )
 def test_a_budget_is_kept_and_used(kib: int, codec: Codec) -> None:
     budget = kib << 10
@@ -172,7 +174,7 @@ def test_a_budget_is_kept_and_used(kib: int, codec: Codec) -> None:
     assert made.codec is codec
     assert made.ram <= budget
     assert made.ram == container.ram(codec, made.window_log, frame_log=made.frame_log)
-    top = {Codec.ZSTD: 23, Codec.GZIP: 15}[codec]
+    top = {Codec.LZMA: 23, Codec.GZIP: 15}[codec]
     if made.window_log < top:  # twice the window would not have fitted, however small the frames
         assert container.ram(codec, made.window_log + 1, frame_log=12) > budget
 

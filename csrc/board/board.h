@@ -11,7 +11,7 @@
  *   options.c   the command line
  *   input.c     a file or a pipe, an outer gzip or zstd layer taken off
  *   frames.c    preamble and frames, authenticated (docs/SPEC.md sections 2 and 3)
- *   codec.c     zlib and libzstd on supplied memory
+ *   codec.c     zlib, libzstd and liblzma on supplied memory
  *   coder.c     the same libraries as coders of views
  *   keys.c      trusted keys, signatures
  *   status.c    the file that says after a reboot what happened
@@ -116,7 +116,8 @@ void board_help(void);
 
 /* ---- codecs ------------------------------------------------------------------------------------------------------ */
 
-enum board_codec_kind { BOARD_PLAIN = 0, BOARD_GZIP = 1, BOARD_ZSTD = 2 }; /* numbers of docs/SPEC.md section 2 */
+/* numbers of docs/SPEC.md section 2 */
+enum board_codec_kind { BOARD_PLAIN = 0, BOARD_GZIP = 1, BOARD_ZSTD = 2, BOARD_LZMA = 3 };
 
 /* What is wrong with compressed data; what that means depends on the layer. */
 enum board_codec_fault { BOARD_DAMAGED = 1, BOARD_EARLY, BOARD_WINDOW, BOARD_TRAILING };
@@ -129,13 +130,14 @@ struct board_codec {
     int plain; /* zstd: refuse a dictionary and a checksum */
     int ended;
     void *state;
-    struct board_memory memory; /* gzip: where zlib takes from */
+    struct board_memory memory; /* gzip, lzma: where the library takes from */
     uint8_t head[BOARD_ZSTD_HEAD];
     unsigned head_fill;
     unsigned head_wanted; /* 0: the frame header was seen */
 };
 
-/* Memory for a window of that many bytes (gzip: 512..32768, a power of two; zstd: 1024 and more). */
+/* Memory for a window of that many bytes (gzip: 512..32768, a power of two; zstd: 1024 and more; lzma: 4096 and
+ * more, a power of two). */
 size_t board_codec_size(enum board_codec_kind kind, uint64_t window);
 /* mem: 16-byte aligned, board_codec_size bytes. 0 or -1. */
 int board_codec_init(struct board_codec *c, enum board_codec_kind kind, uint64_t window, int plain, void *mem,

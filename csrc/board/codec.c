@@ -1,17 +1,28 @@
-/* codec.c - zlib and libzstd as step functions on supplied memory.
+/* codec.c - zlib, libzstd and liblzma as step functions on supplied memory.
  *
  * zlib asks for its memory through zalloc: once for its state and once, at the first output, for the window. libzstd
- * takes one block of memory that is as large as it says for a window (ZSTD_estimateDStreamSize).
+ * takes one block of memory that is as large as it says for a window (ZSTD_estimateDStreamSize). liblzma asks through
+ * its allocator, for everything when it begins.
  */
 #define ZSTD_STATIC_LINKING_ONLY
 #include "board.h"
 
+#include <lzma.h>
 #include <string.h>
 #include <zlib.h>
 #include <zstd.h>
 
 /* What zlib takes beside the window: 1.2 and 1.3 want 7 to 10 KiB. docs/SPEC.md section 7 counts this. */
 #define ZLIB_STATE 12288u
+
+/* What liblzma takes beside the dictionary: 33 KiB with 5.4. docs/SPEC.md section 7 counts this. */
+#define LZMA_STATE 40960u
+
+/* The state of codec lzma, in front of what liblzma takes. */
+struct lzma_codec {
+    lzma_stream stream;
+    lzma_allocator allocator;
+};
 
 size_t board_codec_size(enum board_codec_kind kind, uint64_t window)
 {
@@ -20,22 +31,39 @@ size_t board_codec_size(enum board_codec_kind kind, uint64_t window)
         return BOARD_ALIGN(sizeof(z_stream)) + ZLIB_STATE + (size_t)window;
     case BOARD_ZSTD:
         return window > SIZE_MAX / 2 ? SIZE_MAX : BOARD_ALIGN(ZSTD_estimateDStreamSize((size_t)window));
+    case BOARD_LZMA:
+        return window > SIZE_MAX / 2 ? SIZE_MAX : BOARD_ALIGN(sizeof(struct lzma_codec)) + LZMA_STATE + (size_t)window;
     default:
         return 0;
     }
+}
+
+/* ---- memory of zlib and liblzma ---------------------------------------------------------------------------------- */
+
+static void *take(void *memory, size_t count, size_t size)
+{
+    return board_memory_take(memory, count * size);
+}
+
+static void drop(void *memory, void *p)
+{
+    (void)memory;
+    (void)p;
+}
+
+/* What is behind the first `own` bytes of mem is theirs. */
+static void supply(struct board_codec *c, void *mem, size_t len, size_t own)
+{
+    c->memory.base = (uint8_t *)mem + BOARD_ALIGN(own);
+    c->memory.size = len - BOARD_ALIGN(own);
+    c->memory.used = 0;
 }
 
 /* ---- zlib -------------------------------------------------------------------------------------------------------- */
 
 static voidpf gzip_take(voidpf memory, uInt count, uInt size)
 {
-    return board_memory_take(memory, (size_t)count * size);
-}
-
-static void gzip_drop(voidpf memory, voidpf p)
-{
-    (void)memory;
-    (void)p;
+    return take(memory, count, size);
 }
 
 static int gzip_init(struct board_codec *c, void *mem, size_t len)
@@ -46,11 +74,9 @@ static int gzip_init(struct board_codec *c, void *mem, size_t len)
         bits++;
     }
     memset(z, 0, sizeof(*z));
-    c->memory.base = (uint8_t *)mem + BOARD_ALIGN(sizeof(*z));
-    c->memory.size = len - BOARD_ALIGN(sizeof(*z));
-    c->memory.used = 0;
+    supply(c, mem, len, sizeof(*z));
     z->zalloc = gzip_take;
-    z->zfree = gzip_drop;
+    z->zfree = drop;
     z->opaque = &c->memory;
     return inflateInit2(z, 16 + bits) == Z_OK ? 0 : -1; /* 16: the gzip wrapper and nothing else */
 }
@@ -147,7 +173,45 @@ static int zstd_step(struct board_codec *c, struct ota_in *in, struct ota_out *o
     return 0;
 }
 
-/* ---- both -------------------------------------------------------------------------------------------------------- */
+/* ---- lzma -------------------------------------------------------------------------------------------------------- */
+
+static int lzma_init(struct board_codec *c, void *mem, size_t len)
+{
+    static const lzma_stream fresh = LZMA_STREAM_INIT;
+    struct lzma_codec *l = mem;
+    lzma_options_lzma options;
+    lzma_filter filters[2] = {{LZMA_FILTER_LZMA2, &options}, {LZMA_VLI_UNKNOWN, NULL}};
+    memset(&options, 0, sizeof(options));
+    options.dict_size = (uint32_t)c->window;
+    supply(c, mem, len, sizeof(*l));
+    l->allocator.alloc = take;
+    l->allocator.free = drop;
+    l->allocator.opaque = &c->memory;
+    l->stream = fresh;
+    l->stream.allocator = &l->allocator;
+    return lzma_raw_decoder(&l->stream, filters) == LZMA_OK ? 0 : -1;
+}
+
+static int lzma_step(struct board_codec *c, struct ota_in *in, struct ota_out *out)
+{
+    lzma_stream *s = &((struct lzma_codec *)c->state)->stream;
+    lzma_ret r;
+    s->next_in = in->src + in->pos;
+    s->avail_in = in->size - in->pos;
+    s->next_out = out->dst + out->pos;
+    s->avail_out = out->size - out->pos;
+    r = lzma_code(s, LZMA_RUN);
+    in->pos = in->size - s->avail_in;
+    out->pos = out->size - s->avail_out;
+    if (r == LZMA_STREAM_END) {
+        c->ended = 1;
+    } else if (r != LZMA_OK && r != LZMA_BUF_ERROR) { /* LZMA_BUF_ERROR: nothing could be done, which is no failure */
+        return -BOARD_DAMAGED;
+    }
+    return 0;
+}
+
+/* ---- all -------------------------------------------------------------------------------------------------------- */
 
 int board_codec_init(struct board_codec *c, enum board_codec_kind kind, uint64_t window, int plain, void *mem,
                      size_t len)
@@ -166,9 +230,24 @@ int board_codec_init(struct board_codec *c, enum board_codec_kind kind, uint64_t
     if (kind == BOARD_GZIP) {
         return gzip_init(c, mem, len);
     }
+    if (kind == BOARD_LZMA) {
+        return lzma_init(c, mem, len);
+    }
     c->head_wanted = ZSTD_FRAMEHEADERSIZE_MIN(ZSTD_f_zstd1);
     c->state = ZSTD_initStaticDStream(mem, len);
     return c->state != NULL ? 0 : -1;
+}
+
+static int step(struct board_codec *c, struct ota_in *in, struct ota_out *out)
+{
+    switch (c->kind) {
+    case BOARD_GZIP:
+        return gzip_step(c, in, out);
+    case BOARD_LZMA:
+        return lzma_step(c, in, out);
+    default:
+        return zstd_step(c, in, out);
+    }
 }
 
 int board_codec_step(struct board_codec *c, struct ota_in *in, struct ota_out *out)
@@ -178,7 +257,7 @@ int board_codec_step(struct board_codec *c, struct ota_in *in, struct ota_out *o
         if (c->ended) {
             return in->pos < in->size ? -BOARD_TRAILING : OTA_WANT_INPUT;
         }
-        status = c->kind == BOARD_GZIP ? gzip_step(c, in, out) : zstd_step(c, in, out);
+        status = step(c, in, out);
         if (status != 0) {
             return status;
         }

@@ -54,10 +54,10 @@ static int preamble_begin(struct board_frames *f, struct board_failure *why)
 
 static int codec_ranges(struct board_preamble *p, struct board_failure *why)
 {
-    static const unsigned low[] = {0, 9, 10};
-    static const unsigned high[] = {0, 15, 27};
+    static const unsigned low[] = {0, 9, 10, 12};
+    static const unsigned high[] = {0, 15, 27, 27};
     unsigned codec = p->head[10];
-    if (codec > BOARD_ZSTD) {
+    if (codec > BOARD_LZMA) {
         return board_fail(why, OTA_E_UNSUPPORTED, 0, "codec %u", codec);
     }
     if (p->head[11] < low[codec] || p->head[11] > high[codec]) {

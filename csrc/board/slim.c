@@ -4,6 +4,7 @@
  *
  * libzstd: decoders of the formats before 1.0. codec.c checks the frame header first and refuses all but the present
  * format. Besides, they allocate.
+ * liblzma: branch filters, which only parts of views may have.
  * libsodium: verifying needs no random numbers, and nothing of what sodium_init chooses from.
  */
 #include <stdlib.h>
@@ -29,5 +30,18 @@
 LEGACY(v05)
 LEGACY(v06)
 LEGACY(v07)
+#ifndef OTA_BOARD_XZ
+LEFT_OUT(lzma_delta_coder_memusage)
+LEFT_OUT(lzma_delta_decoder_init)
+LEFT_OUT(lzma_delta_props_decode)
+LEFT_OUT(lzma_simple_arm64_decoder_init)
+LEFT_OUT(lzma_simple_arm_decoder_init)
+LEFT_OUT(lzma_simple_armthumb_decoder_init)
+LEFT_OUT(lzma_simple_ia64_decoder_init)
+LEFT_OUT(lzma_simple_powerpc_decoder_init)
+LEFT_OUT(lzma_simple_props_decode)
+LEFT_OUT(lzma_simple_sparc_decoder_init)
+LEFT_OUT(lzma_simple_x86_decoder_init)
+#endif
 LEFT_OUT(randombytes_buf)
 LEFT_OUT(sodium_misuse)

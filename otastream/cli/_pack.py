@@ -37,13 +37,14 @@ _OPTIONS: Final = (
                  "the most time. A file that is smaller in full, or as bsdiff, is sent so."),
     click.option("--effort", type=click.IntRange(1, 9), default=5, show_default=True,
                  help="Time for a smaller package. From 6 on --engine auto tries every engine for each file and sends "
-                 "the smallest; below 5 the codec works less. otastream inspect shows what was chosen."),
+                 "the smallest; below 5 the codec works less, on both sides. otastream inspect shows what was chosen."),
     click.option("--board-encoders", default=",".join(BOARD), show_default=True, metavar="NAMES",
                  help="What the boards can compress again (see otaunpack --version), of gzip, xz, zstd: deltas look "
                  "inside of images that are compressed so. none: they never do."),
     click.option("--codec", type=click.Choice([codec.name.lower() for codec in Codec]),
-                 help="Compression of the package. [default: zstd, or what --ram has room for]"),
-    click.option("--level", type=int, help="Level of the codec. [default: zstd 19, gzip 9]"),
+                 help="Compression of the package. [default: lzma, zstd below --effort 5, or what --ram has room for]"),
+    click.option("--level", type=int, help="Level of the codec; without --codec that of zstd. "
+                 "[default: lzma 9, zstd 19, gzip 9]"),
     click.option("--ram", metavar="SIZE", help="Memory that applying may take, e.g. 512K: fits window and buffers."),
     click.option("--erase-block", metavar="SIZE", help="Largest erase block of the boards. [default: 64K]"),
     click.option("--in-place", is_flag=True, help="Update every image with one target onto itself; see --scratch."),

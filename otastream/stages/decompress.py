@@ -7,7 +7,7 @@ from typing import Final
 
 from otastream.container import Frame
 from otastream.errors import Code, error
-from otastream.inflate import Fault, InflateError, gunzip, unzstd
+from otastream.inflate import Fault, InflateError, gunzip, unlzma, unzstd
 from otastream.model import Codec, Preamble
 
 _DETAILS: Final = {fault: f"the stream {fault.value}" for fault in Fault}
@@ -32,6 +32,8 @@ def _decompress(items: Iterator[Preamble | Frame]) -> Iterator[bytes]:
             yield from payloads
         elif preamble.codec is Codec.GZIP:
             yield from gunzip(payloads, window_log=preamble.window_log)
+        elif preamble.codec is Codec.LZMA:
+            yield from unlzma(payloads, window_log=preamble.window_log)
         else:
             yield from unzstd(payloads, window_log=preamble.window_log, plain=True)
     except InflateError as failure:

@@ -9,7 +9,8 @@ FUZZ_FLAGS     := -std=c99 -D_GNU_SOURCE -O1 -g -fno-sanitize-recover=all $(INCL
 FUZZ_SOURCES   := $(wildcard tests/fuzz/*.[ch] tests/fuzz/include/*/*.h tests/c/*_model.[ch] csrc/board/*.[ch] csrc/display/*.[ch])
 # The board program's libraries, as scripts/boardbuild.py fetches them for this machine.
 FUZZ_SYSROOT   := .cache/cross/amd64/usr/lib/x86_64-linux-gnu
-FUZZ_LIBS_codec := -isystem build/board/san/include $(FUZZ_SYSROOT)/libz.a $(FUZZ_SYSROOT)/libzstd.a
+FUZZ_LIBS_codec := -isystem build/board/san/include $(FUZZ_SYSROOT)/libz.a $(FUZZ_SYSROOT)/libzstd.a \
+	$(FUZZ_SYSROOT)/liblzma.a
 FUZZ_LIBS_gnuzip := -isystem build/board/san/include $(FUZZ_SYSROOT)/libz.a
 FUZZ_LIBS_picture := -isystem build/board/san/include $(FUZZ_SYSROOT)/libjpeg.a $(FUZZ_SYSROOT)/libpng16.a $(FUZZ_SYSROOT)/libz.a
 

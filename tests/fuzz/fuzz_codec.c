@@ -52,8 +52,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct result whole;
     if (size < 5)
         return 0;
-    kind = data[0] % 2 ? BOARD_GZIP : BOARD_ZSTD;
-    window = (uint64_t)1 << (kind == BOARD_GZIP ? 9 + data[1] % 7 : 10 + data[1] % 9);
+    kind = data[0] % 3 == 0 ? BOARD_ZSTD : data[0] % 3 == 1 ? BOARD_GZIP : BOARD_LZMA;
+    window = (uint64_t)1 << (kind == BOARD_GZIP   ? 9 + data[1] % 7
+                             : kind == BOARD_ZSTD ? 10 + data[1] % 9
+                                                  : 12 + data[1] % 7);
     split = decode(kind, window, data + 4, size - 4, 1u + data[2], 1u + 16u * data[3]);
     whole = decode(kind, window, data + 4, size - 4, size, BOARD_PIECE);
     if (split.made < OUTPUT_MAX && whole.made < OUTPUT_MAX) {

@@ -88,6 +88,9 @@ def codecs() -> Iterator[bytes]:
         made = zstandard.ZstdCompressionParameters.from_level(19, window_log=log, write_content_size=log == 14)
         for text in (content, bytes(300_000)):
             yield bytes([0, log - 10, 13, 2]) + zstandard.ZstdCompressor(compression_params=made).compress(text)
+    for log in (12, 16):
+        for made_of in (b.lzma_library(content, log), b.lzma_library(bytes(300_000), log), b.lzma_stored(content)):
+            yield bytes([2, log - 12, 11, 1]) + made_of
 
 
 def patches() -> Iterator[bytes]:

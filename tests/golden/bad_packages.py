@@ -55,10 +55,11 @@ def _preambles() -> Iterator[tuple[str, bytes]]:
     yield "limit-signatures-255", b.Package(stream, signature_count=255).build()
     yield "corrupt-preamble", whole[:16] + b"\x01" + whole[17:]
     yield "corrupt-preamble-digest", whole[:96] + bytes([whole[96] ^ 1]) + whole[97:]
-    for codec in (3, 255):
+    for codec in (4, 255):
         yield f"unsupported-codec-{codec}", b.Package(stream, codec).build()
-    for name, codec, window in (("none", 0, 1), ("gzip", 1, 8), ("gzip", 1, 16), ("zstd", 2, 9), ("zstd", 2, 28)):
-        yield f"limit-window-{name}-{window}", b.Package(stream, codec, window).build()
+    for name, codec, windows in (("none", 0, (1,)), ("gzip", 1, (8, 16)), ("zstd", 2, (9, 28)), ("lzma", 3, (11, 28))):
+        for window in windows:
+            yield f"limit-window-{name}-{window}", b.Package(stream, codec, window).build()
     for log in (0, 9, 17):
         yield f"limit-frame-log-{log}", b.Package(stream, frame_log=log, cuts=[len(stream)]).build()
     yield "format-reserved", b.Package(stream, reserved=b"\1").build()
@@ -152,6 +153,22 @@ def _codecs() -> Iterator[tuple[str, bytes]]:
         ("block-above-128k", raw[:6] + ((1 << 17) + 1 << 3 | 3).to_bytes(3, "little") + b"\0"),
     ):
         yield f"codec-zstd-{name}", b.Package(data, b.ZSTD, 17).build()
+    chunks = b.lzma_stored(stream)
+    coded = b.lzma_library(stream, 17)
+    for name, data in (
+        ("not-lzma2", stream),
+        ("dictionary-not-new", b.lzma_stored(stream, first=2)),
+        ("reserved-control", b.lzma_stored(stream, first=3)),
+        ("no-properties", bytes([coded[0] & 0x9F]) + coded[1:]),
+        ("properties", coded[:5] + bytes([225]) + coded[6:]),
+        ("early", chunks[:-1]),
+        ("early-in-chunk", chunks[:20]),
+        ("early-in-chunk-header", chunks[:2]),
+        ("bytes-after-end", chunks + b"\0"),
+        ("two-streams", chunks + chunks),
+    ):
+        yield f"codec-lzma-{name}", b.Package(data, b.LZMA, 17).build()
+    yield "codec-lzma-window", b.Package(b.lzma_library(records, 15), b.LZMA, 14).build()
 
 
 def _outer() -> Iterator[tuple[str, bytes]]:

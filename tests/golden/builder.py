@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import lzma
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ import zstandard
 
 MAGIC = b"\x89OTA\r\n\x1a\n"
 ZEROS = bytes(32)
-NONE, GZIP, ZSTD = 0, 1, 2
+NONE, GZIP, ZSTD, LZMA = 0, 1, 2, 3
 
 # field keys
 ROOT, PATH, SIZE, DIGEST, MODE, UID, GID, ENGINE, SOURCE = range(1, 10)
@@ -147,6 +148,18 @@ def zstd_library(data: bytes, window: int) -> bytes:
     return worker.compress(data) + worker.flush()
 
 
+def lzma_stored(data: bytes, *, first: int = 1) -> bytes:
+    """An LZMA2 stream of uncompressed chunks; `first` is the control byte of the first one."""
+    parts = [data[pos : pos + 65536] for pos in range(0, len(data), 65536)]
+    chunks = [struct.pack(">BH", 2 if number else first, len(part) - 1) + part for number, part in enumerate(parts)]
+    return b"".join(chunks) + b"\0"
+
+
+def lzma_library(data: bytes, window: int, **options: int) -> bytes:
+    chain = [{"id": lzma.FILTER_LZMA2, "preset": 9, "dict_size": 1 << window, "pb": 0, **options}]
+    return lzma.compress(data, lzma.FORMAT_RAW, filters=chain)
+
+
 # ---- the file -----------------------------------------------------------------------------------------------------
 
 
@@ -220,6 +233,9 @@ def count_records(data: bytes) -> int:
         joined = gzip.decompress(joined)
     elif data[10] == ZSTD:
         joined = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj().decompress(joined)
+    elif data[10] == LZMA:
+        chain = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << data[11]}]
+        joined = lzma.decompress(joined, lzma.FORMAT_RAW, filters=chain)
     decoder, records = cbor2.CBORDecoder(io.BytesIO(joined)), 0
     while True:
         kind, fields = cbor2.loads(decoder.decode())

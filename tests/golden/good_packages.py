@@ -193,6 +193,10 @@ def _containers() -> Iterator[tuple[str, bytes]]:
         yield f"gzip-window-{window}", b.Package(b.gzip_deflated(large, window), b.GZIP, window).build()
     for window in (10, 17, 27):
         yield f"zstd-window-{window}", b.Package(b.zstd_library(large, window), b.ZSTD, window).build()
+    for window in (12, 18, 27):
+        yield f"lzma-window-{window}", b.Package(b.lzma_library(large, window), b.LZMA, window).build()
+    yield "lzma-properties", b.Package(b.lzma_library(records, 16, lc=1, lp=3, pb=4), b.LZMA, 16).build()
+    yield "lzma-frames", b.Package(b.lzma_stored(records), b.LZMA, 17, frame_log=10).build()
     yield "zstd-frames", b.Package(b.zstd_raw(records), b.ZSTD, 17, frame_log=10).build()
     yield "gzip-frames", b.Package(b.gzip_stored(records), b.GZIP, 15, frame_log=10).build()
     yield "ram-none", b.Package(b.stream(), ram=0).build()

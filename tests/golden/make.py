@@ -19,7 +19,9 @@ from golden import bad_packages, builder, good_packages, views
 FOLDER = Path(__file__).parent
 COMPRESSED = {
     *("gzip-window-9", "gzip-window-15", "zstd-window-10", "zstd-window-17", "zstd-window-27"),
-    *("outer-gzip", "outer-zstd", "codec-gzip-window"),
+    *("lzma-window-12", "lzma-window-18", "lzma-window-27", "lzma-properties"),
+    *("outer-gzip", "outer-zstd", "codec-gzip-window", "codec-lzma-window"),
+    *("codec-lzma-no-properties", "codec-lzma-properties"),
 }
 
 
