@@ -19,7 +19,8 @@ from bench.tools import find, otastream, program
 from otastream.options import ENGINES
 
 BOARD: Final = ROOT / "build/board/amd64/otaunpack"
-PATIENCE: Final = 1800  # seconds that a peer may take for one pair
+PATIENCE: Final = 900
+"""Seconds of the processor that one command may take; its row says so if that is not enough."""
 
 Command = list[str | Path]
 
@@ -60,7 +61,7 @@ class FileTool:
 
 def run(commands: Sequence[Command]) -> Usage:
     """One after the other, as one usage: sums of time, the largest peak."""
-    used = [measure(["timeout", str(PATIENCE), *command]) for command in commands]
+    used = [measure(["prlimit", f"--cpu={PATIENCE}", *command]) for command in commands]
     return Usage(sum(u.seconds for u in used), max(u.rss for u in used), 0, used[-1].text, sum(u.cpu for u in used))
 
 

@@ -18,6 +18,7 @@ import json
 import math
 import os
 import re
+import signal
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,6 +34,7 @@ from scripts.corpus import FILES, CorpusError, Pair, fetch
 KEPT: Final = ROOT / ".cache/bench"
 _LABELS: Final = (4, -12, 14, -22)  # points above a dot
 QUICK: Final = ("libssl-armhf", "sshd-armhf", "busybox-armhf")
+OUT_OF_TIME: Final = 128 + signal.SIGXCPU  # status of what was stopped
 COUNTED_MAX: Final = 64 << 20  # bytes of new above which instructions are not counted
 
 
@@ -69,8 +71,9 @@ def measured(tool: FileTool, pair: Pair, arch: str) -> Row:
                 counted = instructions(tool.apply(job), job.work)
         except RuntimeError as problem:
             text = str(problem)
-            failed = f"not done after {PATIENCE} s" if "ended with 124" in text else " ".join(text.split())[:200]
-            return Row(tool.name, tool.ours, failed=failed)
+            if f"ended with {OUT_OF_TIME}" in text:
+                text = f"not done within {PATIENCE} s of CPU"
+            return Row(tool.name, tool.ours, failed=" ".join(text.split())[:200])
         size = job.out.stat().st_size
         return Row(tool.name, tool.ours, size, packed.cpu, packed.rss, applied.rss, counted)
 
