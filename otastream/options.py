@@ -39,7 +39,7 @@ BOARD_ENCODERS: Final = ENCODERS["gzip"]
 VIEW_MEMORY: Final = 8 << 20
 """Most bytes that a view may take on a board when there is no memory budget."""
 
-XREF_RAM: Final = 708 << 10
+XREF_RAM: Final = 648 << 10
 """What applying may take when engine xref is used and neither a budget nor a codec was asked for: the board program
 then stays within 1 MiB.
 """

@@ -124,7 +124,7 @@ def test_the_default_keeps_a_board_within_its_bound() -> None:
     assert engine_memory(PackOptions(engine="bsdiff")) == 0
 
 
-@pytest.mark.parametrize(("ram", "log"), [(256, None), (500, 16), (1024, 18), (2048, 20), (1 << 20, 20)])
+@pytest.mark.parametrize(("ram", "log"), [(256, None), (500, 17), (1024, 19), (2048, 20), (1 << 20, 20)])
 def test_a_budget_is_spent_on_the_model(ram: int, log: int | None) -> None:
     options = PackOptions(engine="xref", ram=ram << 10)
     memory = engine_memory(options)

@@ -24,8 +24,8 @@ enum number {
 
 #define BLOCK_LOG_MIN 5u
 #define BLOCK_LOG_MAX 12u
-#define RAW_LEFT 16u    /* bytes of a clean block in a raw region that are made unit by unit */
-#define BLOCK_AFTER 12u /* units in a row as predicted, after which blocks are tried */
+#define PLAIN_LEFT 16u  /* bytes of a clean block that are made unit by unit */
+#define BLOCK_AFTER 32u /* units in a row as predicted, after which blocks are tried */
 
 size_t ota_xref_memory(unsigned log, uint32_t spans, uint32_t regions)
 {
@@ -216,7 +216,7 @@ static void begin_copy(struct ota_xref *x)
 static int check_clean(struct ota_xref *x, uint32_t len)
 {
     struct ota_xref_refs refs = x->refs;
-    uint32_t old_pos = x->old_pos, new_pos = x->new_pos, region = x->region, done = 0;
+    uint32_t old_pos = x->old_pos, new_pos = x->new_pos, done = 0;
     int clean = 1;
 
     while (clean && done < len) {
@@ -235,19 +235,20 @@ static int check_clean(struct ota_xref *x, uint32_t len)
     x->refs = refs;
     x->old_pos = old_pos;
     x->new_pos = new_pos;
-    x->region = region;
     return clean;
 }
 
 static void try_block(struct ota_xref *x)
 {
-    uint32_t len = 1u << x->block_log, kind = x->regions[x->region].kind;
+    uint32_t len = 1u << x->block_log, kind;
     int dirty;
 
     if (len > x->copy_left)
         len = x->copy_left;
     x->model.rc.part = OTA_XREF_PART_BLOCKS;
     dirty = x->truth != NULL && !check_clean(x, len);
+    ota_xref_find_region(x);
+    kind = x->regions[x->region].kind;
     dirty = flag(x, FLAG_BLOCK, x->block_log | (x->block_history & 7u) << 4 | kind << 8, len < x->copy_left, dirty);
     x->block_history = x->block_history << 1 | (uint32_t)dirty;
     if (dirty) {
@@ -260,49 +261,61 @@ static void try_block(struct ota_xref *x)
         x->block_log++;
 }
 
-/* Clean bytes of a raw region, many at a time. The last units of a block are left to the usual way, which then leaves
- * the state as if it had made all of them. Returns the number of bytes, 0 if there are too few. */
-static int copy_raw(struct ota_xref *x)
+static void made(struct ota_xref *x, uint32_t len)
 {
-    uint32_t n = x->clean_left < x->copy_left ? x->clean_left : x->copy_left;
-    uint32_t end = x->region + 1 < x->region_count ? x->regions[x->region + 1].start : x->old_size;
+    x->out_len += len;
+    x->old_pos += len;
+    x->new_pos += len;
+    x->copy_left -= len;
+}
+
+/* Clean units that refer to nothing, many at a time. The last ones of a block are left to the usual way, which then
+ * leaves the state as if it had made all of them. Returns whether there were any. */
+static int copy_plain(struct ota_xref *x)
+{
+    uint32_t n = x->clean_left < x->copy_left ? x->clean_left : x->copy_left, done = 0, kind;
     const uint8_t *at = NULL;
 
-    if (x->old_pos < x->regions[x->region].start || x->old_pos >= end || x->old_pos % 4 != 0)
+    ota_xref_find_region(x);
+    kind = x->regions[x->region].kind;
+    if (n > x->region_end - x->old_pos)
+        n = x->region_end - x->old_pos;
+    if (n < PLAIN_LEFT + 4 || (x->old_pos & (kind == OTA_XREF_THUMB ? 1u : 3u)) != 0)
         return 0;
-    if (n > end - x->old_pos)
-        n = end - x->old_pos;
-    if (n < 2 * RAW_LEFT || x->regions[x->region].kind != OTA_XREF_RAW)
+    n -= PLAIN_LEFT;
+    if (n > sizeof x->out - x->out_len)
+        n = (uint32_t)sizeof x->out - x->out_len;
+    n = (uint32_t)ota_window_peek(&x->window, x->old_pos, n, &at);
+    if (kind == OTA_XREF_RAW) {
+        done = n & ~3u;
+    } else {
+        while (n - done >= 4) {
+            uint32_t len = 4;
+
+            if (ota_xref_may_refer(x, kind, x->old_pos + done, at + done, &len))
+                break;
+            done += len;
+        }
+    }
+    if (done == 0)
         return 0;
-    n = (n - RAW_LEFT) & ~3u;
-    n = (uint32_t)ota_window_peek(&x->window, x->old_pos, n < sizeof x->out ? n : sizeof x->out, &at) & ~3u;
-    if (n == 0)
-        return 0;
-    memcpy(x->out, at, n);
-    x->out_at = 0;
-    x->out_len = n;
-    x->old_pos += n;
-    x->new_pos += n;
-    x->copy_left -= n;
-    x->clean_left -= n;
+    memcpy(x->out + x->out_len, at, done);
+    x->clean_left -= done;
+    made(x, done);
     return 1;
 }
 
-static int step_copy(struct ota_xref *x)
+static int copy_unit(struct ota_xref *x)
 {
     struct ota_xref_unit u;
     const uint8_t *truth = x->truth != NULL ? x->truth->new_data + x->new_pos : NULL;
+    uint8_t *out = x->out + x->out_len;
     int status, hit = 1;
 
-    if (x->clean_left == 0 && x->hits >= BLOCK_AFTER)
-        try_block(x);
-    if (x->clean_left > 0 && copy_raw(x))
-        return 0;
     status = ota_xref_predict(x, &u, x->copy_left);
     if (status < 0)
         return status;
-    memset(x->out, 0, OTA_XREF_UNIT_MAX);
-    memcpy(x->out, u.pred, u.len);
+    memcpy(out, u.pred, OTA_XREF_UNIT_MAX);
     if (x->clean_left > 0) {
         x->clean_left -= u.len < x->clean_left ? u.len : x->clean_left;
     } else {
@@ -311,38 +324,56 @@ static int step_copy(struct ota_xref *x)
         hit = ota_xref_code_hit(x, &u, hit);
         if (!hit) {
             if (truth != NULL)
-                memcpy(x->out, truth, u.len);
-            ota_xref_code_wrong(x, &u, x->out);
+                memcpy(out, truth, u.len);
+            ota_xref_code_wrong(x, &u, out);
         }
     }
-    ota_xref_observe(x, &u, x->out);
-    x->last_old = ota_xref_hash(u.op, u.len) ^ u.old[0];
-    ota_xref_made(x, x->out, u.len);
-    x->out_at = 0;
-    x->out_len = u.len;
-    x->old_pos += u.len;
-    x->new_pos += u.len;
-    x->copy_left -= u.len;
+    ota_xref_observe(x, &u, out);
+    ota_xref_made(x, out, u.len);
+    made(x, u.len);
     return 0;
+}
+
+/* Whether there are room and coded bytes for another unit. */
+static int goes_on(const struct ota_xref *x)
+{
+    const struct ota_rangecoder *rc = &x->model.rc;
+
+    return sizeof x->out - x->out_len >= OTA_XREF_UNIT_MAX &&
+           (x->coded_left == 0 || rc->fill - rc->pos >= OTA_XREF_STEP_INPUT);
+}
+
+static int step_copy(struct ota_xref *x)
+{
+    int status = 0;
+
+    do {
+        if (x->clean_left == 0 && x->hits >= BLOCK_AFTER)
+            try_block(x);
+        if (x->clean_left == 0 || !copy_plain(x))
+            status = copy_unit(x);
+    } while (status == 0 && x->copy_left > 0 && goes_on(x));
+    return status;
 }
 
 static void step_literal(struct ota_xref *x)
 {
-    uint32_t len = 4 - x->new_pos % 4;
+    do {
+        uint32_t len = 4 - x->new_pos % 4;
+        uint8_t *out = x->out + x->out_len;
 
-    if (x->kind == OTA_XREF_THUMB && len > 2)
-        len -= 2;
-    if (len > x->literal_left)
-        len = x->literal_left;
-    memset(x->out, 0, OTA_XREF_UNIT_MAX);
-    if (x->truth != NULL)
-        memcpy(x->out, x->truth->new_data + x->new_pos, len);
-    ota_xref_code_literal(x, len, x->out);
-    ota_xref_made(x, x->out, len);
-    x->out_at = 0;
-    x->out_len = len;
-    x->new_pos += len;
-    x->literal_left -= len;
+        if (x->kind == OTA_XREF_THUMB && len > 2)
+            len -= 2;
+        if (len > x->literal_left)
+            len = x->literal_left;
+        if (x->truth != NULL)
+            memcpy(out, x->truth->new_data + x->new_pos, len);
+        ota_xref_code_literal(x, len, out);
+        ota_xref_made(x, out, len);
+        x->out_len += len;
+        x->new_pos += len;
+        x->literal_left -= len;
+    } while (x->literal_left > 0 && goes_on(x));
 }
 
 /* ---- the machine ------------------------------------------------------------------------------------------------- */
@@ -366,6 +397,8 @@ int ota_xref_advance(struct ota_xref *x)
 {
     int status = 0;
 
+    x->out_at = 0;
+    x->out_len = 0;
     switch (x->state) {
     case OTA_XREF_SEGMENTS:
         x->model.rc.part = OTA_XREF_PART_TABLES;

@@ -7,7 +7,7 @@
 #include "xref_model.h"
 
 /* Bytes that the decoder needs beside its tables, with a window of OTA_WINDOW bytes; at most, on any machine. */
-#define OTA_XREF_FIXED 106496u
+#define OTA_XREF_FIXED 45056u
 #define OTA_WINDOW 4096u
 
 #define OTA_XREF_SEGMENTS_MAX 8u
@@ -17,6 +17,9 @@
 #define OTA_XREF_UNIT_MAX 8u
 #define OTA_XREF_AHEAD 64u /* bytes of old that are looked at behind a unit */
 #define OTA_XREF_RECENT 8u /* diagonals */
+/* Coded bytes that one advance may take, but for units that it makes only while there are as many: at most 9 numbers
+ * of 46 bits, 12 bits a bit. */
+#define OTA_XREF_STEP_INPUT 700u
 
 /* What a stretch of old holds. */
 enum ota_xref_kind {
@@ -206,7 +209,9 @@ struct ota_xref {
     uint32_t clean_left; /* bytes of the copy that are known to be as predicted */
     uint32_t then_len;   /* the copy that follows the literals */
     uint32_t then_old;
-    uint32_t region;                  /* at old_pos */
+    uint32_t region; /* at old_pos, if that is in [region_start, region_end) */
+    uint32_t region_start;
+    uint32_t region_end;
     uint32_t kind;                    /* of the last unit */
     uint32_t recent[OTA_XREF_RECENT]; /* diagonals: old_pos - new_pos */
 
@@ -215,7 +220,6 @@ struct ota_xref {
     uint32_t hits; /* units as predicted in a row */
     uint32_t block_log;
     uint32_t block_history;
-    uint32_t last_old;    /* the unit before, as it was in old */
     uint32_t last_new[3]; /* the units made last */
     uint8_t last_change[OTA_XREF_KINDS][OTA_XREF_UNIT_MAX];
     uint64_t tail; /* bytes made last, the newest lowest */
@@ -243,7 +247,19 @@ enum ota_xref_part {
  * of old from the unit on; limit: bytes that the unit may have. */
 void ota_xref_find(struct ota_xref *x, struct ota_xref_unit *u, const uint8_t *at, size_t there, uint32_t limit);
 
+/* Whether a unit that begins like this may refer to something, in a region of code of a kind that has a quick answer;
+ * at: 4 bytes of old. What it answers no to has 4 bytes, in Thumb *len. */
+int ota_xref_may_refer(const struct ota_xref *x, uint32_t kind, uint32_t old_pos, const uint8_t *at, uint32_t *len);
+
 /* ---- xref_predict.c ---- */
+
+/* Set x->region for x->old_pos. */
+void ota_xref_seek_region(struct ota_xref *x);
+static inline void ota_xref_find_region(struct ota_xref *x)
+{
+    if (x->old_pos < x->region_start || x->old_pos >= x->region_end)
+        ota_xref_seek_region(x);
+}
 
 /* Find the unit at x->old_pos, at most `limit` bytes long, and predict it. 0 or a failure of reading. */
 int ota_xref_predict(struct ota_xref *x, struct ota_xref_unit *u, uint32_t limit);

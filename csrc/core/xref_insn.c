@@ -6,6 +6,9 @@
 #define PAIR_AHEAD 12u
 #define PAIR_BYTES 128u
 
+/* Groups of A64 instructions (bits 25..28) some of which refer to something. */
+#define A64_GROUPS 0x5d00u
+
 static uint64_t old_pc(const struct ota_xref *x, uint32_t pos, uint32_t bias)
 {
     return ota_xref_old_address(&x->map, pos) + bias;
@@ -31,7 +34,9 @@ static void find_a64(struct ota_xref *x, struct ota_xref_unit *u, const uint8_t 
     uint32_t w = ota_xref_word(at), low;
     const struct ota_xref_half *h;
 
-    if ((w & 0x7c000000u) == 0x14000000u) {
+    if (!(A64_GROUPS >> (w >> 25 & 15u) & 1u)) {
+        u->op = w & 0xffe00000u;
+    } else if ((w & 0x7c000000u) == 0x14000000u) {
         found(x, u, OTA_XREF_A64_BRANCH26, 0);
         u->op = w & 0xfc000000u;
     } else if ((w & 0xff000010u) == 0x54000000u || (w & 0x7e000000u) == 0x34000000u ||
@@ -333,5 +338,28 @@ void ota_xref_find(struct ota_xref *x, struct ota_xref_unit *u, const uint8_t *a
         else if (u->kind != OTA_XREF_MIPS)
             find_word(x, u);
         break;
+    }
+}
+
+/* Which may refer, by bits 20..27 of A32 instructions and the high byte of the first halfword of Thumb ones. */
+static const uint32_t a32_refers[8] = {0x00000100, 0x00110000, 0x02020000, 0x02000000, 0, 0xffffffff, 0, 0};
+static const uint32_t thumb_refers[8] = {0, 0, 0x0000ff10, 0, 0, 0x0a0a0000, 0xffff0000, 0x01ff00ff};
+
+int ota_xref_may_refer(const struct ota_xref *x, uint32_t kind, uint32_t old_pos, const uint8_t *at, uint32_t *len)
+{
+    uint32_t w = ota_xref_word(at);
+
+    switch (kind) {
+    case OTA_XREF_A64:
+        return (int)(A64_GROUPS >> (w >> 25 & 15u) & 1u);
+    case OTA_XREF_A32:
+        return (a32_refers[w >> 25 & 7u] >> (w >> 20 & 31u) & 1u) != 0 ||
+               x->refs.pools[old_pos / 4 % OTA_XREF_POOLS].pos == old_pos;
+    case OTA_XREF_THUMB:
+        *len = (w & 0xffffu) >= 0xe800u ? 4 : 2;
+        return (thumb_refers[w >> 13 & 7u] >> (w >> 8 & 31u) & 1u) != 0 ||
+               (old_pos % 4 == 0 && x->refs.pools[old_pos / 4 % OTA_XREF_POOLS].pos == old_pos);
+    default:
+        return 1;
     }
 }

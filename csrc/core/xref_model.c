@@ -4,11 +4,18 @@
 #include <string.h>
 
 #define FLAG_LIMIT 255u
-#define WEIGHT_ONE 65536
+#define WEIGHT_LOG 13
+#define WEIGHT_MAX 30000
+#define WEIGHT_FIRST 2458 /* 0.3 */
 #define FLAG_RATE 6
 #define BYTE_RATE 5
 #define BUCKET 16u
+#define SLOT_EMPTY 0x8000u
+#define RATIO_RATE 6
 #define CONSTANT 256
+#define SURE (1u << 16) /* a 64th */
+#define FLAG_FIRST (1u << 31)
+#define RATIO_FIRST 0xe000u
 
 /* How much an input counts by the number of observations behind it, in 64ths. */
 static const uint8_t confidence[16] = {0, 40, 50, 56, 60, 64, 66, 68, 70, 72, 74, 76, 78, 79, 80, 80};
@@ -46,45 +53,63 @@ static void fill_curves(struct ota_xref_model *m)
 
 void ota_xref_model_init(struct ota_xref_model *m, unsigned log, void *tables)
 {
-    uint32_t flags = 1u << (log - 4); /* a quarter of the memory; 4 bytes each */
+    uint32_t quarter = 1u << (log - 2), flags = quarter / 4, runs = quarter / 2, slots = quarter;
 
     fill_curves(m);
     m->flags = tables;
     m->flag_mask = flags - 1;
-    m->buckets = (uint16_t *)(m->flags + flags);
-    m->bucket_count = (uint32_t)((((size_t)1 << log) - flags * 4) / (BUCKET * 2));
+    m->runs = (uint16_t *)(m->flags + flags);
+    m->run_shift = 32 - (log - 3);
+    m->buckets = m->runs + runs;
+    m->bucket_shift = 32 - (log - 6);
     for (uint32_t i = 0; i < flags; i++)
-        m->flags[i] = 1u << 31;
-    for (size_t i = 0; i < (size_t)m->bucket_count * BUCKET; i++)
-        m->buckets[i] = i % BUCKET == 0 ? 0 : 0x8000u;
-    for (unsigned s = 0; s < OTA_XREF_FLAG_SETS; s++)
-        for (unsigned i = 0; i < OTA_XREF_INPUTS; i++)
-            m->flag_weights[s][i] = WEIGHT_ONE * 3 / 10;
-    for (unsigned s = 0; s < OTA_XREF_BYTE_SETS; s++)
-        for (unsigned i = 0; i < OTA_XREF_INPUTS; i++)
-            m->byte_weights[s][i] = WEIGHT_ONE * 3 / 10;
-    for (unsigned s = 0; s < OTA_XREF_APMS; s++)
-        for (unsigned i = 0; i < OTA_XREF_APM_STEPS; i++)
-            m->apm[s][i] = curve[i];
+        m->flags[i] = FLAG_FIRST;
+    memset(m->runs, 0, runs * sizeof *m->runs);
+    for (uint32_t i = 0; i < slots; i++)
+        m->buckets[i] = SLOT_EMPTY;
+    for (unsigned i = 0; i < OTA_XREF_LEVELS; i++)
+        for (unsigned k = 0; k <= OTA_XREF_LEVELS; k++)
+            m->doubt[i][k] = FLAG_FIRST;
+    for (unsigned i = 0; i < OTA_XREF_RUNS; i++) {
+        for (unsigned k = 0; k < OTA_XREF_RUN_STATES; k++) {
+            m->run_flag[i][k] = 65536 - RATIO_FIRST;
+            m->run_flag[i][k + OTA_XREF_RUN_STATES] = RATIO_FIRST;
+            m->run_bit[0][i][k] = m->run_bit[1][i][k] = RATIO_FIRST;
+        }
+    }
+    for (unsigned i = 0; i < OTA_XREF_INPUTS; i++) {
+        for (unsigned s = 0; s < OTA_XREF_FLAG_SETS; s++)
+            m->flag_weights[s][i] = WEIGHT_FIRST;
+        for (unsigned s = 0; s < OTA_XREF_BYTE_SETS; s++)
+            m->byte_weights[s][i] = WEIGHT_FIRST;
+    }
 }
 
 /* ---- mixing ------------------------------------------------------------------------------------------------------ */
 
-static inline int mix(const int32_t *weights, const int *inputs, unsigned count)
+static inline int mix(const int16_t *restrict weights, const int16_t *restrict inputs)
 {
-    int64_t sum = 0;
+    int32_t sum = 0;
     int d;
 
-    for (unsigned i = 0; i < count; i++)
-        sum += (int64_t)weights[i] * inputs[i];
-    d = (int)(sum >> 16);
+    for (unsigned i = 0; i < OTA_XREF_INPUTS; i++)
+        sum += weights[i] * inputs[i];
+    d = sum >> WEIGHT_LOG;
     return d > 2047 ? 2047 : d < -2047 ? -2047 : d;
 }
 
-static inline void learn(int32_t *weights, const int *inputs, unsigned count, int error, int rate)
+/* error: 2^15 and more cannot be. The weights stay within what can be added to without overflow. */
+static inline void learn(int16_t *restrict weights, const int16_t *restrict inputs, int error)
 {
-    for (unsigned i = 0; i < count; i++)
-        weights[i] += (inputs[i] * error * rate + 0x2000) >> 14;
+    int16_t e = (int16_t)error;
+
+    for (unsigned i = 0; i < OTA_XREF_INPUTS; i++) {
+        int16_t step = (int16_t)((inputs[i] * e) >> 16);
+        int16_t w = (int16_t)(weights[i] + ((step + 1) >> 1));
+
+        w = w > WEIGHT_MAX ? WEIGHT_MAX : w;
+        weights[i] = w < -WEIGHT_MAX ? -WEIGHT_MAX : w;
+    }
 }
 
 static inline uint32_t clamp(uint32_t p)
@@ -92,22 +117,6 @@ static inline uint32_t clamp(uint32_t p)
     if (p < OTA_RC_PROB_MIN)
         return OTA_RC_PROB_MIN;
     return p > 65536u - OTA_RC_PROB_MIN ? 65536u - OTA_RC_PROB_MIN : p;
-}
-
-/* What became of predictions like d in this context. *at is for apm_learn. */
-static inline uint32_t apm(const struct ota_xref_model *m, unsigned context, int d, uint32_t *at)
-{
-    uint32_t x = (uint32_t)(d + 2048), low = x / 128, part = x % 128;
-
-    *at = low + (part >= 64);
-    return (m->apm[context][low] * (128 - part) + m->apm[context][low + 1] * part) / 128;
-}
-
-static inline void apm_learn(struct ota_xref_model *m, unsigned context, uint32_t at, int bit)
-{
-    int p = m->apm[context][at];
-
-    m->apm[context][at] = (uint16_t)(p + (((bit ? 65535 : 0) - p) >> 6));
 }
 
 static inline void slot_learn(const struct ota_xref_model *m, uint32_t *slot, int bit)
@@ -120,47 +129,122 @@ static inline void slot_learn(const struct ota_xref_model *m, uint32_t *slot, in
     *slot = (uint32_t)p << 10 | (n < FLAG_LIMIT ? n + 1 : n);
 }
 
-/* Code a bit that was predicted as d, and learn from it. */
-static inline int code(struct ota_xref_model *m, int32_t *weights, const int *inputs, unsigned count, unsigned context,
-                       int rate, int bit)
+/* Code a bit that the inputs bear on, and learn how much they do. */
+static inline int code(struct ota_xref_model *m, int16_t *weights, const int16_t *inputs, int rate, int bit)
 {
-    int d = mix(weights, inputs, count);
-    uint32_t at, p = m->squash[d + 2048];
+    uint32_t p = m->squash[mix(weights, inputs) + 2048];
 
-    bit = ota_rc_bit(&m->rc, clamp((p + apm(m, context, d, &at) + 1) / 2), bit);
-    learn(weights, inputs, count, ((bit << 16) - (int)p) >> 4, rate);
-    apm_learn(m, context, at, bit);
+    bit = ota_rc_bit(&m->rc, clamp(p), bit);
+    learn(weights, inputs, (((bit << 16) - (int)p) * rate) >> 4);
     return bit;
 }
 
-int ota_xref_flag(struct ota_xref_model *m, const uint32_t *contexts, unsigned count, unsigned set, int bit)
+static inline int16_t flag_input(const struct ota_xref_model *m, uint32_t slot)
 {
-    uint32_t *slots[OTA_XREF_INPUTS];
-    int inputs[OTA_XREF_INPUTS];
+    uint32_t n = slot & 1023u;
 
-    for (unsigned i = 0; i < count; i++) {
-        uint32_t n;
+    return (int16_t)(m->stretch[slot >> 20] * confidence[n < 15 ? n : 15] >> 6);
+}
 
-        slots[i] = &m->flags[contexts[i] & m->flag_mask];
-        n = *slots[i] & 1023u;
-        inputs[i] = m->stretch[*slots[i] >> 20] * confidence[n < 15 ? n : 15] >> 6;
-    }
-    inputs[count] = CONSTANT;
-    bit = code(m, m->flag_weights[set], inputs, count + 1, set, FLAG_RATE, bit);
+static int mixed_flag(struct ota_xref_model *m, uint32_t *const *slots, unsigned count, unsigned set, int bit)
+{
+    int16_t inputs[OTA_XREF_INPUTS] = {0};
+
+    for (unsigned i = 0; i < count; i++)
+        inputs[i] = flag_input(m, *slots[i]);
+    inputs[OTA_XREF_INPUTS - 1] = CONSTANT;
+    bit = code(m, m->flag_weights[set], inputs, FLAG_RATE, bit);
     for (unsigned i = 0; i < count; i++)
         slot_learn(m, slots[i], bit);
     return bit;
 }
 
+int ota_xref_flag(struct ota_xref_model *m, const uint32_t *contexts, unsigned count, unsigned set, int bit)
+{
+    uint32_t *slots[OTA_XREF_SLOTS];
+
+    for (unsigned i = 0; i < count; i++)
+        slots[i] = &m->flags[contexts[i] & m->flag_mask];
+    return mixed_flag(m, slots, count, set, bit);
+}
+
+static uint32_t level(const struct ota_xref_model *m, uint32_t slot)
+{
+    return (uint32_t)(m->stretch[slot >> 20] + 2048) >> 7;
+}
+
+int ota_xref_doubt(struct ota_xref_model *m, struct ota_xref_doubt *doubt, uint32_t a, uint32_t b)
+{
+    uint32_t *first = &m->flags[a & m->flag_mask], *second = &m->flags[b & m->flag_mask];
+    uint32_t *both = &m->doubt[level(m, *first)][(*second & 1023u) == 0 ? OTA_XREF_LEVELS : level(m, *second)];
+
+    doubt->slots[0] = first;
+    doubt->slots[1] = second;
+    doubt->slots[2] = both;
+    return *both >> 10 >= SURE;
+}
+
+int ota_xref_flag_sure(struct ota_xref_model *m, const struct ota_xref_doubt *doubt, int bit)
+{
+    bit = ota_rc_bit(&m->rc, clamp(*doubt->slots[2] >> 16), bit);
+    for (unsigned i = 0; i < 3; i++)
+        slot_learn(m, doubt->slots[i], bit);
+    return bit;
+}
+
+int ota_xref_flag_open(struct ota_xref_model *m, const struct ota_xref_doubt *doubt, const uint32_t *contexts,
+                       unsigned count, unsigned set, int bit)
+{
+    uint32_t *slots[3 + OTA_XREF_SLOTS];
+
+    for (unsigned i = 0; i < 3; i++)
+        slots[i] = doubt->slots[i];
+    for (unsigned i = 0; i < count; i++)
+        slots[3 + i] = &m->flags[contexts[i] & m->flag_mask];
+    return mixed_flag(m, slots, 3 + count, set, bit);
+}
+
+/* ---- runs -------------------------------------------------------------------------------------------------------- */
+
+void ota_xref_run_find(const struct ota_xref_model *m, struct ota_xref_run *run, uint32_t context)
+{
+    uint32_t entry;
+
+    run->entry = m->runs + (context >> m->run_shift);
+    run->check = (uint8_t)(context & 31u);
+    entry = *run->entry;
+    run->state = (uint8_t)(entry >> 11 == run->check ? entry >> 8 & 7u : 0);
+    run->byte = (uint8_t)entry;
+}
+
+void ota_xref_run_learn(const struct ota_xref_run *run, uint8_t byte)
+{
+    uint32_t entry = *run->entry, state = entry >> 8 & 7u;
+
+    if (run->state > 0 && run->byte == byte) {
+        state += state < OTA_XREF_RUN_STATES - 1;
+    } else if (state > 1) {
+        *run->entry = (uint16_t)(entry - (state / 2 << 8)); /* what was often so is not given up at once */
+        return;
+    } else {
+        state = 1;
+    }
+    *run->entry = (uint16_t)((uint32_t)run->check << 11 | state << 8 | byte);
+}
+
+static inline void ratio_learn(uint16_t *p, int bit)
+{
+    *p = (uint16_t)(*p + (((bit ? 65535 : 0) - *p) >> RATIO_RATE));
+}
+
 /* ---- bytes ------------------------------------------------------------------------------------------------------- */
 
-/* The bucket of a context: one whose check value fits, or the less used of two, emptied. */
-static uint16_t *bucket_of(struct ota_xref_model *m, uint32_t hash)
+/* The bucket of a context and the bits so far: one whose check value fits, or the less used of two, emptied. */
+static uint16_t *bucket_of(const struct ota_xref_model *m, uint32_t context, uint32_t partial)
 {
-    uint32_t index = (uint32_t)(((uint64_t)hash * m->bucket_count) >> 32);
-    uint16_t check = (uint16_t)(hash * 0x9e3779b1u >> 16 | 1u);
-    uint16_t *a = m->buckets + (size_t)index * BUCKET;
-    uint16_t *b = m->buckets + (size_t)(index ^ (index + 1 < m->bucket_count || index % 2 != 0)) * BUCKET;
+    uint32_t hash = (context + partial * 0x9e3779b1u) * 0x2c1b3c6du, index = hash >> m->bucket_shift;
+    uint16_t check = (uint16_t)((hash ^ hash >> 15) | 1u);
+    uint16_t *a = m->buckets + (size_t)index * BUCKET, *b = m->buckets + (size_t)(index ^ 1u) * BUCKET;
 
     if (a[0] == check)
         return a;
@@ -172,9 +256,9 @@ static uint16_t *bucket_of(struct ota_xref_model *m, uint32_t hash)
     } else if ((b[1] & 15u) > 0) {
         b[1]--;
     }
+    for (unsigned i = 0; i < BUCKET; i++)
+        a[i] = SLOT_EMPTY;
     a[0] = check;
-    for (unsigned i = 1; i < BUCKET; i++)
-        a[i] = 0x8000u;
     return a;
 }
 
@@ -187,47 +271,145 @@ static inline void bucket_learn(uint16_t *slot, int bit)
     *slot = (uint16_t)((uint32_t)p << 4 | (n < 15 ? n + 1 : n));
 }
 
-/* The bit that an expected byte has next, as 1 or 2; 0 when its bits so far came out otherwise. */
-static uint32_t wanted(int expected, uint32_t partial, unsigned k)
+int ota_xref_differs(struct ota_xref_model *m, const struct ota_xref_guess *guess, const uint32_t *flags, unsigned set,
+                     int bit)
 {
-    if (expected < 0 || (uint32_t)(expected | 256) >> (8 - k) != partial)
-        return 0;
-    return 1u + ((uint32_t)expected >> (7 - k) & 1u);
+    uint32_t *slots[2];
+    uint16_t *ratios[OTA_XREF_RUNS];
+    int16_t inputs[OTA_XREF_INPUTS] = {0};
+
+    for (unsigned i = 0; i < 2; i++) {
+        slots[i] = &m->flags[flags[i] & m->flag_mask];
+        inputs[i] = flag_input(m, *slots[i]);
+    }
+    for (unsigned i = 0; i < OTA_XREF_RUNS; i++) {
+        const struct ota_xref_run *run = &guess->runs[i];
+
+        ratios[i] = &m->run_flag[i][run->state + (run->byte == guess->expected ? 0 : OTA_XREF_RUN_STATES)];
+        if (run->state > 0)
+            inputs[OTA_XREF_SLOTS - 1 + i] = m->stretch[*ratios[i] >> 4];
+    }
+    inputs[OTA_XREF_INPUTS - 1] = CONSTANT;
+    bit = code(m, m->flag_weights[set], inputs, FLAG_RATE, bit);
+    for (unsigned i = 0; i < 2; i++)
+        slot_learn(m, slots[i], bit);
+    for (unsigned i = 0; i < OTA_XREF_RUNS; i++)
+        ratio_learn(ratios[i], bit);
+    return bit;
 }
 
-uint8_t ota_xref_byte(struct ota_xref_model *m, const uint32_t *contexts, unsigned count,
-                      const struct ota_xref_guess *guess, uint8_t byte)
+static inline int16_t slot_input(const struct ota_xref_model *m, uint32_t slot)
 {
-    uint16_t *buckets[OTA_XREF_INPUTS];
-    int inputs[OTA_XREF_INPUTS];
-    uint32_t partial = 1; /* a 1, then the bits so far */
+    return (int16_t)(m->stretch[slot >> 4] * confidence[slot & 15u] >> 6);
+}
 
-    for (unsigned k = 0; k < 8; k++) {
-        uint32_t node = 1u << (k & 3u) | (partial & ((1u << (k & 3u)) - 1u));
-        uint32_t want = wanted(guess->expected, partial, k), other = wanted(guess->expected_other, partial, k);
-        unsigned set =
-            guess->set < OTA_XREF_WRONG_SETS ? guess->set * 2 + (want != 0) : guess->set + OTA_XREF_WRONG_SETS;
-        uint32_t *flag = &m->flags[ota_xref_hash(0xe0000000u + guess->set * 16 + k, want * 3 + other) & m->flag_mask];
-        int bit;
+/* A byte that may come, as long as its bits so far did. */
+struct hope {
+    uint32_t byte; /* its next bit is bit 7 */
+    uint32_t alive;
+    uint16_t *ratio; /* of a run: how often such runs are right */
+};
 
-        if ((k & 3u) == 0)
-            for (unsigned i = 0; i < count; i++)
-                buckets[i] = bucket_of(m, ota_xref_hash(contexts[i], partial));
-        for (unsigned i = 0; i < count; i++) {
-            uint32_t s = buckets[i][node];
+/* 0: nothing is hoped for, else 1 + the bit. */
+static inline uint32_t hoped(const struct hope *h)
+{
+    return h->alive + (h->alive & h->byte >> 7);
+}
 
-            inputs[i] = m->stretch[s >> 4] * confidence[s & 15u] >> 6;
+static inline void hope_go_on(struct hope *h, uint32_t bit)
+{
+    h->alive &= ~(h->byte >> 7 ^ bit);
+    h->byte <<= 1;
+}
+
+static inline struct hope hope_for(int byte)
+{
+    struct hope h = {(uint32_t)byte & 255u, byte >= 0, NULL};
+
+    return h;
+}
+
+static inline void runs_say(const struct ota_xref_model *m, const struct hope *runs, int16_t *inputs)
+{
+    for (unsigned i = 0; i < OTA_XREF_RUNS; i++) {
+        if (runs[i].alive) {
+            int16_t d = m->stretch[*runs[i].ratio >> 4];
+
+            inputs[i] = (int16_t)(runs[i].byte & 128u ? d : -d);
         }
-        inputs[count] = m->stretch[*flag >> 20];
-        inputs[count + 1] = CONSTANT;
-        bit = code(m, m->byte_weights[set], inputs, count + 2, OTA_XREF_FLAG_SETS + want * 256u + partial, BYTE_RATE,
-                   byte >> (7 - k) & 1);
-        for (unsigned i = 0; i < count; i++)
-            bucket_learn(&buckets[i][node], bit);
-        slot_learn(m, flag, bit);
-        partial = partial << 1 | (uint32_t)bit;
+    }
+}
+
+static inline void runs_learn(struct hope *runs, int16_t *inputs, uint32_t bit)
+{
+    for (unsigned i = 0; i < OTA_XREF_RUNS; i++) {
+        if (runs[i].alive) {
+            int right = (runs[i].byte >> 7 & 1u) == bit;
+
+            ratio_learn(runs[i].ratio, right);
+            runs[i].byte <<= 1;
+            if (!right) {
+                runs[i].alive = 0;
+                inputs[i] = 0;
+            }
+        }
+    }
+}
+
+static inline uint8_t code_byte(struct ota_xref_model *m, const struct ota_xref_guess *guess, uint32_t byte,
+                                int literal)
+{
+    int16_t inputs[OTA_XREF_INPUTS] = {0}, *const run_inputs = inputs + OTA_XREF_SLOTS - 1;
+    uint16_t *b0 = NULL, *b1 = NULL, *b2 = NULL;
+    struct hope runs[OTA_XREF_RUNS], expected = hope_for(guess->expected), other = hope_for(guess->expected_other);
+    uint32_t partial = 1, node = 1, first = ota_xref_hash(0xe0000000u, guess->set);
+    int16_t(*weights)[OTA_XREF_INPUTS] =
+        m->byte_weights + (literal ? guess->set + OTA_XREF_WRONG_SETS : guess->set * 2);
+
+    for (unsigned i = 0; i < OTA_XREF_RUNS; i++) {
+        runs[i].byte = guess->runs[i].byte;
+        runs[i].alive = guess->runs[i].state > 0;
+        runs[i].ratio = &m->run_bit[literal][i][guess->runs[i].state];
+    }
+    inputs[OTA_XREF_INPUTS - 1] = CONSTANT;
+    for (unsigned k = 0; k < 8; k++, byte <<= 1) {
+        int16_t *set = *weights;
+        uint32_t *flag = NULL, bit;
+
+        if ((k & 3u) == 0) {
+            b0 = bucket_of(m, guess->contexts[0], partial);
+            b1 = bucket_of(m, guess->contexts[1], partial);
+            b2 = bucket_of(m, guess->contexts[2], partial);
+            node = 1;
+        }
+        inputs[0] = slot_input(m, b0[node]);
+        inputs[1] = slot_input(m, b1[node]);
+        inputs[2] = slot_input(m, b2[node]);
+        runs_say(m, runs, run_inputs);
+        if (!literal) {
+            flag = &m->flags[(first + k * 9 + hoped(&expected) * 3 + hoped(&other)) & m->flag_mask];
+            inputs[6] = m->stretch[*flag >> 20];
+            set = weights[expected.alive];
+        }
+        bit = (uint32_t)code(m, set, inputs, BYTE_RATE, (int)(byte >> 7 & 1u));
+        bucket_learn(&b0[node], (int)bit);
+        bucket_learn(&b1[node], (int)bit);
+        bucket_learn(&b2[node], (int)bit);
+        runs_learn(runs, run_inputs, bit);
+        if (!literal) {
+            slot_learn(m, flag, (int)bit);
+            hope_go_on(&expected, bit);
+            hope_go_on(&other, bit);
+        }
+        node = node << 1 | bit;
+        partial = partial << 1 | bit;
     }
     return (uint8_t)partial;
+}
+
+uint8_t ota_xref_byte(struct ota_xref_model *m, const struct ota_xref_guess *guess, uint8_t byte)
+{
+    return guess->set < OTA_XREF_WRONG_SETS ? code_byte(m, guess, byte, 0) : code_byte(m, guess, byte, 1);
 }
 
 /* ---- numbers ----------------------------------------------------------------------------------------------------- */

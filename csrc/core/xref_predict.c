@@ -60,12 +60,14 @@ static void put(const struct ota_xref_unit *u, uint64_t target, uint8_t *out, in
     }
 }
 
-static void find_region(struct ota_xref *x)
+void ota_xref_seek_region(struct ota_xref *x)
 {
     while (x->region + 1 < x->region_count && x->regions[x->region + 1].start <= x->old_pos)
         x->region++;
     while (x->region > 0 && x->regions[x->region].start > x->old_pos)
         x->region--;
+    x->region_start = x->regions[x->region].start;
+    x->region_end = x->region + 1 < x->region_count ? x->regions[x->region + 1].start : UINT32_MAX;
 }
 
 int ota_xref_predict(struct ota_xref *x, struct ota_xref_unit *u, uint32_t limit)
@@ -86,16 +88,16 @@ int ota_xref_predict(struct ota_xref *x, struct ota_xref_unit *u, uint32_t limit
             return status;
         there = ota_window_peek(&x->window, x->old_pos, want, &at);
     }
-    find_region(x);
-    if (x->region + 1 < x->region_count && limit > x->regions[x->region + 1].start - x->old_pos)
-        limit = x->regions[x->region + 1].start - x->old_pos;
+    ota_xref_find_region(x);
+    if (limit > x->region_end - x->old_pos)
+        limit = x->region_end - x->old_pos;
     if (limit > OTA_XREF_UNIT_MAX)
         limit = OTA_XREF_UNIT_MAX;
     u->kind = (uint8_t)x->regions[x->region].kind;
     u->old_pos = x->old_pos;
     u->new_pos = x->new_pos;
     unit = unit_len[u->kind];
-    u->len = (uint8_t)(unit - x->old_pos % unit);
+    u->len = (uint8_t)(unit - (x->old_pos & (unit - 1)));
     if (u->len > limit)
         u->len = (uint8_t)limit;
     u->guess = 0;
@@ -143,6 +145,12 @@ static void note_half(struct ota_xref *x, const struct ota_xref_unit *u, uint32_
     h->new_part = new_part;
 }
 
+static int leaves_half(uint32_t form)
+{
+    return form == OTA_XREF_A64_ADRP || form == OTA_XREF_RV_AUIPC || form == OTA_XREF_A32_MOVW ||
+           form == OTA_XREF_T_MOVW;
+}
+
 void ota_xref_observe(struct ota_xref *x, const struct ota_xref_unit *u, const uint8_t *actual)
 {
     uint32_t old = ota_xref_word(u->old), now = ota_xref_word(actual);
@@ -153,6 +161,8 @@ void ota_xref_observe(struct ota_xref *x, const struct ota_xref_unit *u, const u
     if (u->form == OTA_XREF_NONE)
         return;
     as_predicted = memcmp(actual, u->pred, u->len) == 0;
+    if (as_predicted && !leaves_half(u->form))
+        return;
     same = ota_xref_form_same((enum ota_xref_form)u->form, old, now);
     switch (u->form) {
     case OTA_XREF_WORD64:

@@ -2,9 +2,6 @@
 #include "engine.h"
 #include "xref.h"
 
-/* Coded bytes that one advance may take: at most 9 numbers of 46 bits, 12 bits a bit. */
-#define STEP_INPUT 700u
-
 enum head { HEAD_LOG = 0, HEAD_SPANS, HEAD_REGIONS, HEAD_SEGMENTS, HEAD_CODED, HEAD_END };
 
 size_t ota_xref_size(size_t window)
@@ -82,7 +79,7 @@ static int fill(struct ota_xref *x, struct ota_in *in)
     struct ota_rangecoder *rc = &x->model.rc;
     size_t n;
 
-    if (rc->fill - rc->pos >= STEP_INPUT || x->coded_left == 0)
+    if (rc->fill - rc->pos >= OTA_XREF_STEP_INPUT || x->coded_left == 0)
         return OTA_DONE;
     memmove(rc->buf, rc->buf + rc->pos, rc->fill - rc->pos);
     rc->fill -= rc->pos;
@@ -93,7 +90,7 @@ static int fill(struct ota_xref *x, struct ota_in *in)
     in->pos += n;
     rc->fill += (uint32_t)n;
     x->coded_left -= n;
-    return rc->fill >= STEP_INPUT || x->coded_left == 0 ? OTA_DONE : OTA_WANT_INPUT;
+    return rc->fill >= OTA_XREF_STEP_INPUT || x->coded_left == 0 ? OTA_DONE : OTA_WANT_INPUT;
 }
 
 static void drain(struct ota_engine *e, struct ota_xref *x, struct ota_out *out)
