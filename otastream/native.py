@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -146,12 +146,26 @@ def ota_py_read_at(handle: Any, offset: int, buf: Any, length: int) -> int:
     return 0
 
 
+@dataclass(frozen=True, slots=True)
+class PayloadViews:
+    """What a payload needs whose delta runs between views (docs/SPEC.md section 6.5).
+
+    old, new: ids of the views, 0 where that side has none; codings: those that the manifest names.
+    """
+
+    old: int
+    new: int
+    coder: Coder
+    codings: Collection[int]
+
+
 class Decoder:
     """Payload of one record in, new content out, in any split.
 
-    ``size`` is the size of the new content, ``workspace`` the bytes of memory for an engine whose need depends on the
-    payload (RAM: too little). A payload that is damaged, or does not fit the source, raises DELTA; after
-    a failure every further call raises it again.
+    ``size`` is the size of the new content, ``workspace`` the bytes of memory for what needs as much as the payload
+    says: some engines, and views (RAM, LIMIT: too little). A payload that is damaged, or does not fit the source,
+    raises DELTA, with views also FORMAT, LIMIT, RESULT and UNSUPPORTED; after a failure every further call raises it
+    again.
     """
 
     def __init__(
@@ -162,6 +176,7 @@ class Decoder:
         source: Source | None = None,
         window: int = WINDOW,
         workspace: int = 0,
+        views: PayloadViews | None = None,
     ) -> None:
         need = int(lib.ota_engine_size(int(engine), window))
         if need == 0:
@@ -169,17 +184,30 @@ class Decoder:
         need = max(need, workspace)
         self._context = None if source is None else _ReadContext(source)
         self._handle = ffi.NULL if self._context is None else ffi.new_handle(self._context)
+        self._coder = None if views is None else _CoderContext(views.coder)
         self._workspace = ffi.new("uint64_t[]", (need + 7) // 8)
+        self._state = ffi.new("uint64_t[]", (int(lib.ota_decoder_size()) + 7) // 8)
         self._out_buf = ffi.new("uint8_t[]", _OUT_SIZE)
         self._out = ffi.new("struct ota_out *", {"dst": self._out_buf, "size": _OUT_SIZE})
         self._in = ffi.new("struct ota_in *")
         self._done = size == 0
-        described = ffi.NULL
+        options = ffi.new(
+            "struct ota_decoder_options *",
+            {
+                "engine": int(engine),
+                "window": window,
+                "new_size": size,
+                "workspace": ffi.cast("uint8_t *", self._workspace),
+                "workspace_len": need,
+            },
+        )
         if source is not None:
-            described = ffi.new(
-                "struct ota_source *", {"ctx": self._handle, "read_at": lib.ota_py_read_at, "size": source.size}
-            )
-        _check(lib.ota_engine_init(self._workspace, need, int(engine), window, described, size))
+            options.source = {"ctx": self._handle, "read_at": lib.ota_py_read_at, "size": source.size}
+        if views is not None and self._coder is not None:
+            options.old_view, options.new_view = views.old, views.new
+            options.coder = self._coder.raw
+            options.codings = sum(1 << coding for coding in views.codings)
+        _check(lib.ota_decoder_init(self._state, options))
 
     def feed(self, data: Buffer) -> Iterator[memoryview]:
         """Decode data, and yield new content as it comes. Each view lives until the next one is pulled."""
@@ -188,7 +216,7 @@ class Decoder:
         cursor_in.src, cursor_in.size, cursor_in.pos = view, len(view), 0
         while True:
             cursor_out.pos = 0
-            status = int(lib.ota_engine_step(self._workspace, cursor_in, cursor_out))
+            status = int(lib.ota_decoder_step(self._state, cursor_in, cursor_out))
             if status < 0:
                 self._raise(status)
             if cursor_out.pos:

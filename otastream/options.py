@@ -21,7 +21,9 @@ lzma for 256 KiB; twice as much of either makes packages about 1 % smaller.
 """
 
 VIEW_WINDOW_LOGS: Final = {Codec.NONE: 0, Codec.GZIP: 15, Codec.ZSTD: 14, Codec.LZMA: 17}
-"""The same where views take memory too: with those of zlib, and an erase block of 128 KiB, a board stays in 1.5 MiB."""
+"""The same where views of images take memory too: with those of zlib, and an erase block of 128 KiB, a board stays in
+1.5 MiB.
+"""
 
 BUDGET_WINDOW_LOGS: Final = {Codec.NONE: 0, Codec.GZIP: 15, Codec.ZSTD: 23, Codec.LZMA: 23}
 """The largest that a memory budget is spent on."""
@@ -163,21 +165,21 @@ def workspace_max(options: PackOptions) -> int:
     return max(0, min(WORKSPACE_MAX, (options.ram - least) // WORKSPACE_UNIT * WORKSPACE_UNIT))
 
 
-def fit(options: PackOptions, *, source: bool, workspace: int = 0) -> Fit:
+def fit(options: PackOptions, *, source: bool, workspace: int = 0, image_views: bool = False) -> Fit:
     """The largest window, then the largest frame, that keep applying within ``options.ram``.
 
-    source: whether any record reads old content; workspace: bytes for engines and views. Without a budget: what the
-    options say. A codec that was asked for is never exchanged for another one. USAGE: nothing fits; the hint says what
-    would.
+    source: whether any record reads old content; workspace: bytes for engines and views; image_views: whether there are
+    views of images. Without a budget: what the options say. A codec that was asked for is never exchanged for another
+    one. USAGE: nothing fits; the hint says what would.
     """
     codecs = _codecs(options)
     if workspace and engine_memory(options):
         for codec in codecs:
-            found = _fit_codec(codec, _budgeted(options), source=source, workspace=workspace)
+            found = _fit_codec(codec, _budgeted(options), source=source, workspace=workspace, image_views=image_views)
             if found is not None:
                 return found
     for codec in codecs:
-        found = _fit_codec(codec, options, source=source, workspace=workspace)
+        found = _fit_codec(codec, options, source=source, workspace=workspace, image_views=image_views)
         if found is not None:
             return found
     smallest = [_smallest(codec, options, source=source, workspace=workspace) for codec in codecs]
@@ -233,23 +235,28 @@ def adopt(preamble: Preamble, options: PackOptions) -> PackOptions:
     return replace(options, frame_log=min(options.frame_log, preamble.frame_log))
 
 
-def refit(preamble: Preamble, options: PackOptions, *, source: bool, workspace: int = 0) -> Fit:
+def refit(
+    preamble: Preamble, options: PackOptions, *, source: bool, workspace: int = 0, image_views: bool = False
+) -> Fit:
     """The same for a package that is written anew, with what ``adopt`` makes of the options.
 
     What it was said to need is never lowered, since larger erase blocks than the usual ones may be part of it, and its
     records keep their engines.
     """
-    made = fit(adopt(preamble, options), source=source, workspace=max(workspace, preamble.workspace))
+    workspace = max(workspace, preamble.workspace)
+    made = fit(adopt(preamble, options), source=source, workspace=workspace, image_views=image_views)
     if options.ram is None and made.ram < preamble.ram:
         made = replace(made, ram=preamble.ram)
     return made
 
 
-def _fit_codec(codec: Codec, options: PackOptions, *, source: bool, workspace: int) -> Fit | None:
+def _fit_codec(
+    codec: Codec, options: PackOptions, *, source: bool, workspace: int, image_views: bool = False
+) -> Fit | None:
     logs = container.WINDOW_LOGS[codec]
     usual = WINDOW_LOGS if options.ram is None else BUDGET_WINDOW_LOGS
     top = usual[codec] if options.window_log is None else options.window_log
-    if workspace and options.window_log is None and options.ram is None:
+    if image_views and options.window_log is None and options.ram is None:
         top = min(top, VIEW_WINDOW_LOGS[codec])
     if top not in logs:
         raise error(Code.USAGE, f"window log {top} for codec {codec.name.lower()}")

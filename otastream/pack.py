@@ -68,7 +68,8 @@ def pack_release(release: Release, *, output: str, options: PackOptions | None =
     options = options or PackOptions()
     with planned(release, options) as work, closing(_diffed(work, options)) as ready:  # scan, hash, plan; diff
         summary = Summary(work.steps.counts, work.steps.records)
-        made = fit(options, source=work.steps.sources, workspace=work.steps.workspace)
+        steps = work.steps
+        made = fit(options, source=steps.sources, workspace=steps.workspace, image_views=steps.image_views)
         events = _headed(ready, work, summary, options)
         stream = _compressed(events, made)
         _written(stream, made, output, summary, options)
@@ -94,7 +95,8 @@ def append_release(
         options = adopt(preamble, options)
         with planned(release, options) as work, closing(_diffed(work, options)) as ready:
             summary = Summary(work.steps.counts, work.steps.records)
-            made = refit(preamble, options, source=work.steps.sources, workspace=work.steps.workspace)
+            source, workspace, image_views = work.steps.sources, work.steps.workspace, work.steps.image_views
+            made = refit(preamble, options, source=source, workspace=workspace, image_views=image_views)
             events = insert(old, added=_headed(ready, work, summary, options), seen=work.steps.claim)
             stream = _compressed(events, made)
             _written(stream, made, package, summary, options)

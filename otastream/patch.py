@@ -12,20 +12,23 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import BinaryIO, Final
 
 from otastream.config import Edit, Release
-from otastream.engines import ENGINES, bsdiff40, load
+from otastream.engines import bsdiff40, load
 from otastream.errors import Code, OtaError, error
+from otastream.fields import CODINGS
 from otastream.model import Chunk, Event, ExpectTree, File, FileState, Head, Manifest, Record, Tail
-from otastream.native import WINDOW, Buffer, FileSource, Xxh64
+from otastream.native import Buffer, Decoder, FileSource, PayloadViews, Xxh64
 from otastream.options import PackOptions
 from otastream.pack import Summary, pack_release
 from otastream.stages.decompress import decompress
 from otastream.stages.hash import hash_file
 from otastream.stages.read import read
 from otastream.stages.records import records
-from otastream.stages.verify import verify
+from otastream.stages.verify import first, verify
+from otastream.views.codings import Coder
 
 NAME: Final = b"delta"
 """Path of the one record of a delta package."""
@@ -102,9 +105,11 @@ def _apply_bsdiff40(patch: int, old: str, old_fd: int, out: BinaryIO) -> int:
 
 def _apply_package(patch: int, old: str, old_fd: int, out: BinaryIO) -> int:
     with contextlib.closing(read(patch)) as pieces:
-        events = records(decompress(verify(pieces)))
-        record = _only_file(events, check=lambda expect: _check_old(expect, old))
-        digest = _decode(record, events, old_fd, out)
+        frames = verify(pieces)
+        preamble = first(frames)
+        events = records(decompress(chain([preamble], frames)))
+        record, needs = _only_file(events, check=lambda expect: _check_old(expect, old))
+        digest = _decode(_decoder(record, needs, old_fd, preamble.workspace), events, out)
         for event in events:
             if isinstance(event, Head) and isinstance(event.record, File):
                 raise _not_a_delta()
@@ -114,15 +119,18 @@ def _apply_package(patch: int, old: str, old_fd: int, out: BinaryIO) -> int:
     return record.size
 
 
-def _only_file(events: Iterator[Event], *, check: Callable[[ExpectTree], None]) -> File:
-    """The one record of a delta package; check sees what it expects."""
+def _only_file(events: Iterator[Event], *, check: Callable[[ExpectTree], None]) -> tuple[File, tuple[str, ...]]:
+    """The one record of a delta package, and what the package needs; check sees what it expects."""
+    needs: tuple[str, ...] = ()
     for event in events:
         record: Record | None = event.record if isinstance(event, Head) else None
         if isinstance(record, ExpectTree):
             check(record)
         elif isinstance(record, File) and record.path == NAME and record.engine is not None:
-            return record
-        elif not (isinstance(record, Manifest) and record.records == 1):
+            return record, needs
+        elif isinstance(record, Manifest) and record.records == 1:
+            needs = record.needs
+        else:
             raise _not_a_delta()
     raise _not_a_delta()
 
@@ -137,12 +145,24 @@ def _check_old(expect: ExpectTree, old: str) -> None:
         raise error(Code.TARGET, "the patch was not made for this old file", target=old, hint=hint)
 
 
-def _decode(record: File, events: Iterator[Event], old_fd: int, out: BinaryIO) -> int:
-    """Write the new content; its digest."""
+def _decoder(record: File, needs: tuple[str, ...], old: int, workspace: int) -> Decoder:
+    """Of the payload of a record. old: the open old file. UNSUPPORTED: a coding of its views is not here."""
     if record.engine is None:
         raise error(Code.INTERNAL, "a payload without an engine")
-    source = None if record.source is None else FileSource(old_fd, record.source.size)
-    decoder = ENGINES[record.engine].decoder(record.size, source=source, window=WINDOW)
+    source = None if record.source is None else FileSource(old, record.source.size)
+    if record.old_view is None and record.new_view is None:
+        return Decoder(record.engine, record.size, source=source, workspace=workspace)
+    coder = Coder()
+    codings = [coding for coding, name in CODINGS.items() if name in needs]
+    for coding in codings:
+        if not coder.codings >> coding & 1:
+            raise error(Code.UNSUPPORTED, CODINGS[coding])
+    views = PayloadViews(record.old_view or 0, record.new_view or 0, coder, codings)
+    return Decoder(record.engine, record.size, source=source, workspace=workspace, views=views)
+
+
+def _decode(decoder: Decoder, events: Iterator[Event], out: BinaryIO) -> int:
+    """Write the new content; its digest."""
     digest = Xxh64()
     for event in events:
         if isinstance(event, Tail):

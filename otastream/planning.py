@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from otastream import fields, gather
 from otastream.cache import DeltaCache
 from otastream.config import Folder, Release, check_release
 from otastream.fields import CODINGS
-from otastream.model import WORKSPACE_UNIT, Block, Manifest, Ubi, When
+from otastream.model import WORKSPACE_UNIT, Block, File, Manifest, Ubi, When
 from otastream.options import PackOptions, check_options, engine_memory, engines, workspace_max
 from otastream.spool import Steps, Trees
-from otastream.stages.diff import Views, diff
-from otastream.stages.hash import hash_entries, sketch_file
+from otastream.stages.diff import VIEW_COST, Views, diff
+from otastream.stages.hash import hash_entries, holds_any, sketch_file
 from otastream.stages.limit import limit
 from otastream.stages.plan import Place, plan
 from otastream.stages.scan import scan
 from otastream.stages.single import image_expect
 from otastream.tree import Change, Entry, Ready, Step
+from otastream.views.scan import MAGICS
+
+NOTES: Final = 64
+"""Bytes of notes about files without a view that a package may have; more where views save more than that."""
+NOTE_HEAD: Final = 4
+"""Bytes of a note beside its text."""
 
 
 @dataclass(slots=True)
@@ -61,6 +69,7 @@ def planned(release: Release, options: PackOptions) -> Iterator[Work]:
         if steps.sources:  # which engine codes such a record is decided later
             steps.workspace = max(steps.workspace, engine_memory(options))
             steps.needs.update(fields.ENGINES[engine] for engine in engines(options))
+            _look_inside(steps, options, cache)
         manifest = Manifest(
             steps.records, steps.bytes, tuple(sorted(steps.needs)), release.name, release.version, options.created
         )
@@ -91,7 +100,7 @@ def _images(
 ) -> list[Ready]:
     """Images are decided before the rest: what must hold on the board depends on whether a delta is sent."""
     images = []
-    views = Views(options.encoders, workspace_max(options)) if options.encoders else None
+    views = _views(options)
     tried, memory = engines(options), engine_memory(options)
     wanted = _limited(gather.images(release, unit=options.unit), options)
     for item in diff(wanted, engines=tried, memory=memory, views=views, cache=cache, scratch=options.scratch):
@@ -101,9 +110,52 @@ def _images(
         if isinstance(item.record, Block | Ubi):
             steps.expect(image_expect(item.record, item.scratch))
         steps.count(item.record, Change.CHANGED)
-        steps.needs.update(CODINGS[coding] for coding in item.codings)
-        steps.workspace = max(steps.workspace, -(-item.workspace // WORKSPACE_UNIT) * WORKSPACE_UNIT)
+        _board_needs(steps, item)
+        steps.image_views |= item.workspace > 0
     return images
+
+
+def _views(options: PackOptions) -> Views | None:
+    return Views(options.encoders, workspace_max(options)) if options.encoders else None
+
+
+def _board_needs(steps: Steps, item: Ready) -> None:
+    steps.needs.update(CODINGS[coding] for coding in item.codings)
+    steps.workspace = max(steps.workspace, -(-item.workspace // WORKSPACE_UNIT) * WORKSPACE_UNIT)
+
+
+def _look_inside(steps: Steps, options: PackOptions, cache: DeltaCache | None) -> None:
+    """Decide on files that may hold something compressed: what their views need of a board stands in the manifest,
+    which goes first. All others are decided while they are sent.
+    """
+    views, tried = _views(options), engines(options)
+    if views is None or not tried:
+        return
+    numbers: deque[int] = deque()
+
+    def wanted() -> Iterator[Step]:
+        for number, step in steps.deltas():
+            content = step.content
+            if content is not None and content.digest != content.old_digest and holds_any(content.new, MAGICS):
+                numbers.append(number)
+                yield step
+
+    room, memory = NOTES, engine_memory(options)
+    for item in diff(wanted(), engines=tried, memory=memory, views=views, jobs=options.jobs, cache=cache):
+        room += max(0, item.saved - VIEW_COST)
+        found, cost = _noted(item, room)
+        room -= cost
+        _board_needs(steps, found)
+        steps.decide(numbers.popleft(), found)
+
+
+def _noted(item: Ready, room: int) -> tuple[Ready, int]:
+    """Without the note that says why there is no view, if it costs more than room bytes; and what it costs."""
+    record = item.record
+    if not isinstance(record, File) or record.note is None or item.saved:
+        return item, 0
+    cost = len(record.note.encode()) + NOTE_HEAD
+    return (item, cost) if cost <= room else (replace(item, record=replace(record, note=None), raw=None), 0)
 
 
 def _limited(steps: Iterable[Step], options: PackOptions) -> Iterator[Step]:

@@ -6,17 +6,20 @@ a small page cache. One thread at a time may use an object.
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any, Final, Self
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Final, Self
 
 from otastream import cbor, model
 from otastream.container import needs_of
 from otastream.errors import Code, error
 from otastream.fields import decode_record, encode_record
 from otastream.model import Action, Expect, Head, Owner, Xattrs
-from otastream.tree import Change, Content, Entry, Kind, Step, basename, parent, show, stem
+from otastream.tree import CHUNK_SIZE, Change, Content, Entry, Kind, Payload, Ready, Step, basename, parent, show, stem
 
 _CACHE_KIB: Final = 1024
 
@@ -141,8 +144,12 @@ _STEPS: Final = """
 CREATE TABLE expect(seq INTEGER PRIMARY KEY, raw BLOB);
 CREATE TABLE target(name BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE action(seq INTEGER PRIMARY KEY, change TEXT, raw BLOB, new BLOB, old BLOB, size INTEGER, digest BLOB,
-    old_size INTEGER, old_digest BLOB);
+    old_size INTEGER, old_digest BLOB, made INTEGER, made_size INTEGER, cached INTEGER NOT NULL DEFAULT 0);
 """
+# made: where the payload is in the spool, if it is decided.
+
+
+_STEP: Final = "change, raw, made, made_size, cached, new, old, size, digest, old_size, old_digest"
 
 
 class Steps(_Database):
@@ -150,11 +157,13 @@ class Steps(_Database):
 
     def __init__(self) -> None:
         super().__init__(_STEPS)
+        self._spool = Spool()
         self.records = 0
         self.bytes = 0
         self.sources = False  # whether any record may read old content
         self.needs: set[str] = set()
         self.workspace = 0  # bytes that views and engines of records take, at most
+        self.image_views = False  # whether an image has a view
         self.counts: Counter[Change] = Counter()
 
     def add(self, steps: Iterable[Step]) -> None:
@@ -207,14 +216,90 @@ class Steps(_Database):
         for (raw,) in self.db.execute("SELECT raw FROM expect ORDER BY seq"):
             yield Head(decode_record(raw), raw)
 
+    def __exit__(self, *about: object) -> None:
+        self._spool.close()
+        super().__exit__(*about)
+
     def actions(self) -> Iterator[Step]:
         """Every step that has an action, in order, without its expects."""
-        for change, raw, *content in self.db.execute(
-            "SELECT change, raw, new, old, size, digest, old_size, old_digest FROM action ORDER BY seq"
-        ):
-            record = decode_record(raw)
-            assert isinstance(record, model.Action)  # noqa: S101 (what add() stored)
-            yield Step(Change(change), action=record, content=_content(content), raw=raw)
+        for row in self.db.execute(f"SELECT {_STEP} FROM action ORDER BY seq"):  # noqa: S608 (constants)
+            yield self._step(row)
+
+    def deltas(self) -> Iterator[tuple[int, Step]]:
+        """The number and the step of every action that has an old file; meanwhile they may be decided."""
+        number = 0
+        where = "old IS NOT NULL AND seq > ? ORDER BY seq LIMIT 1"
+        statement = f"SELECT seq, {_STEP} FROM action WHERE {where}"  # noqa: S608 (constants)
+        while row := self.db.execute(statement, (number,)).fetchone():
+            number = row[0]
+            yield number, self._step(row[1:])
+
+    def decide(self, number: int, item: Ready) -> None:
+        """Keep how a step will be sent; its payload is kept, and closed, unless the file itself is sent."""
+        self.needs.update(needs_of(item.record))
+        raw = encode_record(item.record)
+        if getattr(item.record, "source", None) is None or item.payload is None:
+            self.db.execute("UPDATE action SET raw = ?, old = NULL WHERE seq = ?", (raw, number))
+            return
+        made = self._spool.add(item.payload)
+        about = (raw, made.start, made.size, item.cached, number)
+        self.db.execute("UPDATE action SET raw = ?, made = ?, made_size = ?, cached = ? WHERE seq = ?", about)
+
+    def _step(self, row: Row) -> Step:
+        change, raw, made, size, cached, *content = row
+        record = decode_record(raw)
+        assert isinstance(record, model.Action)  # noqa: S101 (what add() and decide() stored)
+        payload = None if made is None else self._spool.at(made, size)
+        return Step(Change(change), (), record, _content(content), raw, payload, bool(cached))
+
+
+# ---- payloads ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """A payload in a file that many share; the one that made the file closes it."""
+
+    fd: int
+    start: int
+    size: int
+
+    def chunks(self, limit: int = CHUNK_SIZE) -> Iterator[bytes]:
+        for at in range(0, self.size, limit):
+            yield os.pread(self.fd, min(limit, self.size - at), self.start + at)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class Spool:
+    """Payloads one behind the other in an unnamed temporary file, which is made for the first one."""
+
+    def __init__(self) -> None:
+        self._file: BinaryIO | None = None
+        self._end = 0
+
+    def add(self, payload: Payload) -> Spooled:
+        """Keep a payload, which is closed."""
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - close() does
+        start = self._end
+        try:
+            for chunk in payload.chunks():
+                self._end += self._file.write(chunk)
+        finally:
+            payload.close()
+        return self.at(start, self._end - start)
+
+    def at(self, start: int, size: int) -> Spooled:
+        """The payload that was kept there."""
+        if self._file is None:
+            raise ValueError("nothing was kept")
+        return Spooled(self._file.fileno(), start, size)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
 
 
 def targets_of(expect: Expect) -> Iterator[bytes]:

@@ -85,21 +85,6 @@ class Content:
     old_digest: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One thing to do, and what must hold for it. action None: only the expects.
-
-    Where content has an old file, the action names a delta engine and its source; the diff stage may turn it into full.
-    raw: the encoded header of the action, if it is known.
-    """
-
-    change: Change
-    expects: tuple[Expect, ...] = ()
-    action: Action | None = None
-    content: Content | None = None
-    raw: bytes | None = None
-
-
 class Payload(Protocol):
     """The bytes of one record, ready to be sent once."""
 
@@ -115,10 +100,29 @@ class Payload(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to do, and what must hold for it. action None: only the expects.
+
+    Where content has an old file, the action names a delta engine and its source; the diff stage may turn it into full.
+    raw: the encoded header of the action, if it is known. made: its payload, if that is decided; cached: it was made in
+    an earlier run.
+    """
+
+    change: Change
+    expects: tuple[Expect, ...] = ()
+    action: Action | None = None
+    content: Content | None = None
+    raw: bytes | None = None
+    made: Payload | None = None
+    cached: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """A record whose engine is decided, with its payload where it has one. raw: its encoded header, if it is known.
     cached: its delta was made in an earlier run. codings: what a view in the payload needs of the board; workspace:
-    bytes for view and engine. scratch: bytes that the temporary folder must hold while a node is updated onto itself.
+    bytes for view and engine; saved: about how many bytes of the package the view saves. scratch: bytes that the
+    temporary folder must hold while a node is updated onto itself.
     """
 
     record: Action
@@ -127,6 +131,7 @@ class Ready:
     cached: bool = False
     codings: frozenset[CodingId] = frozenset()
     workspace: int = 0
+    saved: int = 0
     scratch: int = 0
 
 

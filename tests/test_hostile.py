@@ -19,6 +19,7 @@ import pytest
 
 from e2e_support import Applier, state, write
 from golden import builder as b
+from golden import views as v
 from otastream.errors import Code
 
 TEXT = b"hello, board\n"
@@ -435,3 +436,66 @@ def test_a_temporary_folder_that_is_full_or_read_only(
     assert _mounted(root, options, applier, package, at="tmp") == code
     assert (root / "dev/p").read_bytes() == old
     assert (root.parent / "left").read_text() == ""
+
+
+# ---- views of files ------------------------------------------------------------------------------------------------
+
+PACKED = zlib.compress(b"what is inside of a file " * 40, 9)
+BOMB = zlib.compress(bytes(50_000_000), 9)
+
+
+def viewed(root: Path, front: bytes, payload: bytes, *, size: int = 100, old: bytes = PACKED) -> Path:
+    """A package that makes the file a, which holds old, by a delta between views."""
+    write(root / "a", old)
+    source = {b.SIZE: len(old), b.DIGEST: b.xxh(old)}
+    fields = {b.PATH: b"a", b.MODE: 0o600, b.SIZE: size, b.DIGEST: 1, b.ENGINE: 1, b.SOURCE: source}
+    needs = b.record(b.MANIFEST, {b.RECORDS: 1, b.BYTES: 0, b.NEEDS: v.NEEDS})
+    views = {b.OLD_VIEW: 1, b.NEW_VIEW: 1}
+    records = needs + b.record(b.FILE, fields | views, b.varint(400_000) + front + payload) + b.ENDING
+    package = root.parent / "p.ota"
+    package.write_bytes(v.package(records))
+    return package
+
+
+def _whole(raw: int, packed: int = len(PACKED)) -> bytes:
+    """Old is one part that expands to so much."""
+    return v.old([(0, 0, packed, 2 * raw)], slots=2, slot=4096)
+
+
+LIES: dict[str, tuple[bytes, bytes, Code]] = {
+    "old expands to less": (_whole(2000) + v.new(v.plain(100)), b.triple([(100, b"")], b"", 1900), Code.DELTA),
+    "old expands to more": (_whole(100) + v.new(v.plain(101)), b.triple([(101, b"")], b""), Code.DELTA),
+    "old is no part": (v.old([(3, 0, 20, 200)]) + v.new(v.plain(100)), b.triple([(100, b"")], b""), Code.DELTA),
+    "more slots than memory": (v.old([], slots=64, slot=1 << 20) + v.new(v.plain(100)), b"", Code.LIMIT),
+    "more parts than memory": (b.varint(1) + b.varint(64) + b"\0" + b.varint(1 << 60), b"", Code.LIMIT),
+    "a list of new beyond memory": (v.old([]) + b"\0" + b.varint(1 << 40), b"", Code.LIMIT),
+    "keeps more than new": (v.old([]) + v.new(v.keep(40, 0) * 3), b"", Code.DELTA),
+    "keeps beyond old": (v.old([]) + v.new(v.keep(100, 2 * len(PACKED) - 20)), b"", Code.DELTA),
+    "a part of 4 GB": (v.old([]) + v.new(v.part((1 << 32) - 1)), b.triple([(10, b"")], b""), Code.DELTA),
+    "another part than promised": (v.old([]) + v.new(v.part(900)), b.triple([], bytes(900)), Code.RESULT),
+    "a part longer than new": (v.old([]) + v.new(v.part(900)), b.triple([], os.urandom(900)), Code.DELTA),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_view_that_lies(root: Path, outside: Path, applier: Applier, lie: str) -> None:
+    del outside
+    front, payload, code = LIES[lie]
+    usual = cost(applier, put(root, file(b"b")), root)[2]
+    package = viewed(root, front, payload)
+    status, seconds, memory = cost(applier, package, root)
+    assert status == code
+    assert (root / "a").read_bytes() == PACKED
+    assert seconds < SECONDS
+    assert memory < usual + 8192
+
+
+def test_a_bomb_in_old(root: Path, applier: Applier) -> None:
+    """A file on the board whose part becomes 50 MB: no more of it than a slot is held."""
+    usual = cost(applier, put(root, file(b"b")), root)[2]
+    front = _whole(50_000_000, len(BOMB)) + v.new(v.plain(100))
+    package = viewed(root, front, b.triple([(1, b"")], b"", 49_999_900) + b.triple([(99, b"")], b""), old=BOMB)
+    status, seconds, memory = cost(applier, package, root)
+    assert status == Code.RESULT  # the digest of new is none
+    assert seconds < SECONDS
+    assert memory < usual + 8192

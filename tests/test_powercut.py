@@ -136,6 +136,12 @@ def test_every_kind_of_record_is_cut(folder: Path) -> None:
     assert found >= kinds | {"FULL", "BSDIFF", "XREF", "view"}
 
 
+def test_files_are_looked_into(folder: Path) -> None:
+    records = [item.record for item in load(folder / "contents_views" / "package.ota")]
+    viewed = [record.path for record in records if isinstance(record, File) and record.new_view]
+    assert viewed == [b"app.apk", b"firmware", b"lib/6.1.0-37/mod.ko.gz"]
+
+
 def test_files_that_are_alike_are_sources(folder: Path) -> None:
     sources = {
         item.record.path: item.record.source.path
@@ -163,6 +169,7 @@ def test_files_that_are_alike_are_sources(folder: Path) -> None:
         ("no-settle", "tree"),
         ("gone-first", "contents_delta"),
         ("in-place", "contents_delta"),
+        ("in-place", "contents_views"),
         ("both-slots", "image_both_slots"),
         ("image-gone-first", "image_onto_itself"),
         ("no-source-check", "everything"),

@@ -1,8 +1,8 @@
 /* coder_xz.c - liblzma for the parts of views: an .xz stream of one block with both sizes in its header, as
- * lzma_stream_buffer_encode makes it and mksquashfs calls it.
+ * lzma_stream_buffer_encode makes it and mksquashfs calls it; or the LZMA2 data of a block alone.
  *
  * Parameters: bits 0..3 preset, 4..9 the dictionary byte of LZMA2, 10..13 the id of a branch filter in front of it (0:
- * none), 14..18 log2 of the longest part.
+ * none), 14..18 log2 of the longest part, 19 LZMA2 data alone, which are made as they come.
  */
 #include "coder.h"
 
@@ -18,6 +18,7 @@ struct xz_params {
     lzma_options_lzma lzma;
     lzma_filter filters[3];
     size_t longest;
+    int raw; /* LZMA2 data alone */
 };
 
 struct xz_coder {
@@ -36,12 +37,13 @@ static int xz_params(uint64_t params, struct xz_params *p)
     unsigned longest = (unsigned)(params >> 14 & 31u);
     lzma_filter *f = p->filters;
     memset(p, 0, sizeof(*p));
-    if (params >> 19 != 0 || (params & 15u) > 9 || dictionary > 30 || longest < 12 || longest > 26 ||
+    if (params >> 20 != 0 || (params & 15u) > 9 || dictionary > 30 || longest < 12 || longest > 26 ||
         lzma_lzma_preset(&p->lzma, (uint32_t)(params & 15u)) || (branch != 0 && (branch < 4 || branch > 9))) {
         return 0;
     }
     p->lzma.dict_size = (2u | (dictionary & 1u)) << (dictionary / 2u + 11u);
     p->longest = (size_t)1 << longest;
+    p->raw = (int)(params >> 19 & 1u);
     if (branch != 0) {
         f->id = branch;
         f++;
@@ -64,7 +66,7 @@ size_t coder_xz_size(int encode, uint64_t params)
         return 0;
     }
     return BOARD_ALIGN(sizeof(struct xz_coder)) + (size_t)need + XZ_OVERHEAD +
-           (encode ? 2 * p.longest + XZ_OVERHEAD + XZ_UNTOLD_MORE : 0);
+           (encode ? XZ_OVERHEAD + XZ_UNTOLD_MORE : 0) + (encode && !p.raw ? 2 * p.longest : 0);
 }
 
 static void *xz_take(void *memory, size_t count, size_t size)
@@ -83,6 +85,7 @@ int coder_xz_begin(int encode, uint64_t params, uint64_t raw, void *memory, size
     struct xz_coder *c = memory;
     size_t own = BOARD_ALIGN(sizeof(*c));
     static const lzma_stream fresh = LZMA_STREAM_INIT;
+    lzma_ret r;
     if (len < coder_xz_size(encode, params)) {
         return -OTA_E_RAM;
     }
@@ -93,14 +96,17 @@ int coder_xz_begin(int encode, uint64_t params, uint64_t raw, void *memory, size
     c->allocator.alloc = xz_take;
     c->allocator.free = xz_drop;
     c->allocator.opaque = &c->memory;
-    if (encode) {
+    if (encode && !c->params.raw) {
         return raw > c->params.longest
                    ? -OTA_E_DELTA
                    : coder_whole_init(&c->whole, &c->memory, (size_t)raw, (size_t)raw + XZ_OVERHEAD);
     }
     c->stream = fresh;
     c->stream.allocator = &c->allocator;
-    return lzma_stream_decoder(&c->stream, UINT64_MAX, 0) == LZMA_OK ? 0 : -OTA_E_RAM;
+    r = encode          ? lzma_raw_encoder(&c->stream, c->params.filters)
+        : c->params.raw ? lzma_raw_decoder(&c->stream, c->params.filters)
+                        : lzma_stream_decoder(&c->stream, UINT64_MAX, 0);
+    return r == LZMA_OK ? 0 : -OTA_E_RAM;
 }
 
 static int xz_encode(struct xz_coder *c)
@@ -117,7 +123,7 @@ int coder_xz_step(int encode, void *memory, struct ota_in *in, struct ota_out *o
     struct xz_coder *c = memory;
     lzma_ret r;
     int st;
-    if (encode) {
+    if (encode && !c->params.raw) {
         st = coder_whole_take(&c->whole, in, last);
         if (st == CODER_WHOLE_COMPLETE && (c->whole.packed_len > 0 || (st = xz_encode(c)) == 0)) {
             st = coder_whole_give(&c->whole, out);
@@ -128,7 +134,7 @@ int coder_xz_step(int encode, void *memory, struct ota_in *in, struct ota_out *o
     c->stream.avail_in = in->size - in->pos;
     c->stream.next_out = out->dst + out->pos;
     c->stream.avail_out = out->size - out->pos;
-    r = lzma_code(&c->stream, LZMA_RUN);
+    r = lzma_code(&c->stream, encode && last ? LZMA_FINISH : LZMA_RUN);
     in->pos = in->size - c->stream.avail_in;
     out->pos = out->size - c->stream.avail_out;
     if (r == LZMA_STREAM_END) {

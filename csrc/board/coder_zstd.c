@@ -1,6 +1,6 @@
-/* coder_zstd.c - libzstd for the parts of views: a frame by ZSTD_compressCCtx, as mksquashfs calls it.
+/* coder_zstd.c - libzstd for the parts of views: a frame by one call, as mksquashfs makes it and the program zstd.
  *
- * Parameters: bits 0..4 level, 5..9 log2 of the longest part.
+ * Parameters: bits 0..4 level, 5..9 log2 of the longest part, 10 with a checksum of the content.
  */
 #define ZSTD_STATIC_LINKING_ONLY
 #include "coder.h"
@@ -15,16 +15,22 @@ struct zstd_coder {
     ZSTD_CCtx *encoder;
     ZSTD_DStream *decoder;
     int level;
+    int checked;
     int ended;
     struct coder_whole whole;
 };
+
+static int zstd_checked(uint64_t params)
+{
+    return (int)(params >> 10 & 1u);
+}
 
 static int zstd_params(uint64_t params, int *level, size_t *longest)
 {
     unsigned log = (unsigned)(params >> 5 & 31u);
     *level = (int)(params & 31u);
     *longest = (size_t)1 << log;
-    return params >> 10 == 0 && *level >= 1 && *level <= ZSTD_maxCLevel() && log >= 12 && log <= 26;
+    return params >> 11 == 0 && *level >= 1 && *level <= ZSTD_maxCLevel() && log >= 12 && log <= 26;
 }
 
 size_t coder_zstd_size(int encode, uint64_t params)
@@ -52,6 +58,7 @@ int coder_zstd_begin(int encode, uint64_t params, uint64_t raw, void *memory, si
     }
     memset(c, 0, sizeof(*c));
     (void)zstd_params(params, &c->level, &longest);
+    c->checked = zstd_checked(params);
     c->memory.base = (uint8_t *)memory + own;
     c->memory.size = len - own;
     if (!encode) {
@@ -71,7 +78,17 @@ int coder_zstd_begin(int encode, uint64_t params, uint64_t raw, void *memory, si
 static int zstd_encode(struct zstd_coder *c)
 {
     struct coder_whole *w = &c->whole;
-    size_t r = ZSTD_compressCCtx(c->encoder, w->packed, w->packed_room, w->raw, w->fill, c->level);
+    /* a context on supplied memory begins without the defaults */
+    size_t r = ZSTD_CCtx_reset(c->encoder, ZSTD_reset_session_and_parameters);
+    if (!ZSTD_isError(r)) {
+        r = ZSTD_CCtx_setParameter(c->encoder, ZSTD_c_compressionLevel, c->level);
+    }
+    if (!ZSTD_isError(r)) {
+        r = ZSTD_CCtx_setParameter(c->encoder, ZSTD_c_checksumFlag, c->checked);
+    }
+    if (!ZSTD_isError(r)) {
+        r = ZSTD_compress2(c->encoder, w->packed, w->packed_room, w->raw, w->fill);
+    }
     if (ZSTD_isError(r)) {
         return -OTA_E_RAM;
     }

@@ -12,11 +12,11 @@
 #ifndef OTA_CORE_EXEC_H
 #define OTA_CORE_EXEC_H
 
+#include "decoder.h"
 #include "flash.h"
 #include "in_place.h"
 #include "otastream.h"
 #include "slots.h"
-#include "view.h"
 #include "wire.h"
 
 #define ERR(name) (-(int)OTA_E_##name)
@@ -77,9 +77,7 @@ struct ota_exec {
     int payload_done;
     struct ota_xxh64 hash;
     struct ota_source source;
-    struct ota_view view; /* when the record has one */
-    int viewed;
-    int engine_ready; /* the payload has come to where the engine begins */
+    struct ota_decoder decoder;
     struct ota_flash source_flash;
     struct ota_flash_reader source_reader;
     int source_is_node;

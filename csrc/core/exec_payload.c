@@ -172,6 +172,7 @@ static void close_source(struct ota_exec *ex)
 int ota_exec_payload_begin(struct ota_exec *ex)
 {
     const struct ota_record *r = &ex->rec;
+    struct ota_decoder_options o;
     int st;
     ex->payload_done = 0;
     if (ex->sink == OTA_SINK_SKIP || ex->sink == OTA_SINK_IN_PLACE)
@@ -179,36 +180,19 @@ int ota_exec_payload_begin(struct ota_exec *ex)
     if (r->source.type != OTA_SOURCE_NONE && (st = open_source(ex)) != 0)
         return st;
     ota_xxh64_init(&ex->hash);
-    ex->viewed = r->old_view != OTA_VIEW_IDENTITY || r->new_view != OTA_VIEW_IDENTITY;
-    ex->engine_ready = !ex->viewed;
-    if (ex->viewed) {
-        struct ota_view_options o = {r->old_view != OTA_VIEW_IDENTITY,
-                                     r->new_view != OTA_VIEW_IDENTITY,
-                                     ex->options.coder,
-                                     (uint32_t)(ex->needs >> 48),
-                                     ex->source,
-                                     r->size,
-                                     ex->engine,
-                                     ex->engine_len};
-        ota_view_init(&ex->view, &o);
-        return 0;
-    }
-    return ota_engine_init(ex->engine, ex->engine_len, r->engine, ex->options.window,
-                           r->source.type != OTA_SOURCE_NONE ? &ex->source : NULL, r->size);
-}
-
-/* What a view has in front of the engine's payload; then the engine, with the memory that the view leaves. */
-static int view_front(struct ota_exec *ex, struct ota_in *in)
-{
-    struct ota_source source;
-    int st = ota_view_front(&ex->view, in);
-    if (st != OTA_DONE)
-        return st;
-    source = ota_view_source(&ex->view);
-    ex->engine_ready = 1;
-    st = ota_engine_init(ex->engine, ex->engine_len - ex->view.memory, ex->rec.engine, ex->options.window, &source,
-                         ota_view_size(&ex->view));
-    return st == ERR(USAGE) ? ERR(LIMIT) : st; /* the workspace has no room for both */
+    memset(&o, 0, sizeof o);
+    o.engine = r->engine;
+    o.old_view = r->old_view;
+    o.new_view = r->new_view;
+    o.window = ex->options.window;
+    o.coder = ex->options.coder;
+    o.codings = (uint32_t)(ex->needs >> 48);
+    if (r->source.type != OTA_SOURCE_NONE)
+        o.source = ex->source;
+    o.new_size = r->size;
+    o.workspace = ex->engine;
+    o.workspace_len = ex->engine_len;
+    return ota_decoder_init(&ex->decoder, &o);
 }
 
 static int sink_write(struct ota_exec *ex, const uint8_t *data, size_t len)
@@ -244,28 +228,10 @@ static int sink(struct ota_exec *ex, const struct ota_out *out)
     return 0;
 }
 
-/* One piece of what the engine made goes through the view of new. 0, OTA_DONE included, or a failure. */
-static int view_step(struct ota_exec *ex, const struct ota_out *made, int ended, struct ota_out *out)
-{
-    struct ota_in in = {made->dst, made->pos, 0};
-    int st;
-    do {
-        int sunk;
-        out->pos = 0;
-        st = ota_view_step(&ex->view, &in, out);
-        if ((sunk = sink(ex, out)) != 0)
-            return sunk;
-    } while (st == OTA_WANT_OUTPUT);
-    if (st == OTA_WANT_INPUT && ended)
-        return ERR(DELTA);
-    return st < 0 ? st : 0;
-}
-
 int ota_exec_payload_feed(struct ota_exec *ex, const uint8_t *data, size_t len)
 {
     struct ota_in in;
     struct ota_out out;
-    struct ota_out made;
     int st;
     int sunk;
 
@@ -278,21 +244,10 @@ int ota_exec_payload_feed(struct ota_exec *ex, const uint8_t *data, size_t len)
     in.pos = 0;
     out.dst = ex->sink == OTA_SINK_FLASH ? ex->small : ex->block; /* the flash writer holds the block buffer */
     out.size = ex->sink == OTA_SINK_FLASH ? sizeof ex->small : ex->options.block_buffer;
-    if (!ex->engine_ready && (st = view_front(ex, &in)) != OTA_DONE)
-        return st < 0 ? st : 0;
-    made = out;
-    if (ex->rec.new_view != OTA_VIEW_IDENTITY) {
-        made.dst = ex->view.buffer;
-        made.size = OTA_VIEW_BUFFER;
-    }
     do {
-        made.pos = 0;
-        st = ota_engine_step(ex->engine, &in, &made);
-        if (ex->rec.new_view == OTA_VIEW_IDENTITY)
-            sunk = sink(ex, &made);
-        else
-            sunk = st < 0 ? 0 : view_step(ex, &made, st == OTA_DONE, &out);
-        if (sunk != 0)
+        out.pos = 0;
+        st = ota_decoder_step(&ex->decoder, &in, &out);
+        if ((sunk = sink(ex, &out)) != 0)
             return sunk;
     } while (st == OTA_WANT_OUTPUT);
     if (st < 0)

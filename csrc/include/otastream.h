@@ -184,6 +184,32 @@ size_t ota_gnuzip_size(uint64_t params);
 int ota_gnuzip_begin(void *memory, size_t len, uint64_t params);
 int ota_gnuzip_step(void *memory, struct ota_in *in, struct ota_out *out, int last);
 
+/* ---- decoding: engine and views together ------------------------------------------------------------------------ */
+
+struct ota_decoder_options {
+    int engine;        /* enum ota_engine_id */
+    unsigned old_view; /* enum ota_view_id */
+    unsigned new_view;
+    size_t window;                 /* as for ota_engine_size */
+    const struct ota_coder *coder; /* for views; NULL: what needs one is refused. Must outlive the payload */
+    uint32_t codings;              /* bit per enum ota_coding_id that may occur */
+    struct ota_source source;      /* old content; read_at NULL: none, for OTA_ENGINE_FULL */
+    uint64_t new_size;
+    uint8_t *workspace; /* for engine and views, aligned for uint64_t, at least ota_engine_size bytes */
+    size_t workspace_len;
+};
+
+/* Bytes of memory, aligned for uint64_t, that a payload takes beside its workspace. */
+size_t ota_decoder_size(void);
+
+/* Prepare to decode the payload of a record that makes new_size bytes. The source is copied, its ctx must outlive the
+ * payload. 0 or a negative status. */
+int ota_decoder_init(void *decoder, const struct ota_decoder_options *options);
+
+/* As ota_engine_step, with what the views have in front of the engine's payload: OTA_DONE means that new_size bytes
+ * were made. Errors besides: FORMAT, LIMIT, UNSUPPORTED, RESULT (docs/SPEC.md section 6.5). */
+int ota_decoder_step(void *decoder, struct ota_in *in, struct ota_out *out);
+
 /* ---- executor: records in, changes on the board out ------------------------------------------------------------- */
 
 enum ota_phase {

@@ -37,7 +37,9 @@ WHOLE_MAX: Final = 256 << 20
 ENGINE_MEMORY: Final = 8192
 """Bytes of the workspace that are left to the engine, whose window is 4096 of them."""
 CERTAIN: Final = 1 << 20
-"""Bytes of parts that changed, above which a delta between views that is far smaller is taken without trying others."""
+"""Bytes of parts that changed, above which a delta between views that is far smaller is taken without trying others.
+Smaller files are not looked into if their plain delta is tiny.
+"""
 VIEW_COST: Final = 128
 """Bytes by which a delta between views must be smaller than any other: the manifest and the record name them."""
 NOTE_MAX: Final = 255
@@ -120,8 +122,8 @@ class _Maker:
         action, content = step.action, step.content
         if action is None:
             raise ValueError("a step without an action cannot be sent")
-        if content is None:
-            return Ready(action, None, step.raw)
+        if content is None or step.made is not None:
+            return Ready(action, step.made, step.raw, step.cached)
         if isinstance(action, Block) and action.unit is not None:
             return self._in_place(action, action.unit, content)
         found = self._content(content) if content.old is not None and self._engines else _Delta()
@@ -134,6 +136,7 @@ class _Maker:
             found.cached,
             found.codings,
             found.workspace,
+            found.saved,
         )
 
     def _content(self, content: Content) -> _Delta:
@@ -150,23 +153,31 @@ class _Maker:
         if self._views is None:
             return self._kept(content, lambda: self._delta(*loaded(), self._memory), self._memory)
         old, new = loaded()
+
+        def as_it_is() -> _Delta:
+            return self._kept(content, lambda: self._delta(old, new, self._memory), self._memory)
+
+        small = max(len(old), len(new)) <= CERTAIN
+        plain = as_it_is() if small else None
+        if plain is not None and plain.payload is not None and _compressed_size(plain.payload.chunks()) <= VIEW_COST:
+            return plain
         viewed = _Delta() if old is new else self._viewed(old, new, self._views)
-        if viewed.certain:
+        if viewed.certain and not small:
             return viewed
-        plain = self._kept(content, lambda: self._delta(old, new, self._memory), self._memory)
+        plain = as_it_is() if plain is None else plain
         if viewed.payload is None:
             return replace(plain, note=viewed.note)
         bound = _compressed_size(_pieces(new) if plain.payload is None else plain.payload.chunks())
         if viewed.cost + VIEW_COST < bound:
             if plain.payload is not None:
                 plain.payload.close()
-            return viewed
+            return replace(viewed, saved=bound - viewed.cost)
         viewed.payload.close()
         return replace(plain, note=f"no gain inside of {viewed.note}")
 
     def _viewed(self, old: Buffer, new: Buffer, views: Views) -> _Delta:
         """The smallest delta between views; without a payload where looking inside is of no use."""
-        found = expand(old, new, allowed=views.codings)
+        found = expand(old, new, allowed=views.codings, memory=views.workspace)
         if found is None or isinstance(found, str):
             return _Delta(note=found)
         front = found.front.encode()
@@ -187,6 +198,7 @@ class _Maker:
             cost=cost,
             # A plain delta finds of a part at most what stands in front of its first change, and takes long to find it.
             certain=found.packed > CERTAIN and cost < found.packed // 4,
+            saved=found.packed - cost,
             front=found.front,
             codings=frozenset(found.front.codings()),
             workspace=workspace,
@@ -266,14 +278,15 @@ class _Maker:
 class _Delta:
     """A delta, or with payload None that the file is sent whole. note: what a person should know about it.
 
-    front: with views, what stands before the engine's payload; cost: estimated bytes in a package; certain: others need
-    not be tried; cached: it was made in an earlier run.
+    front: with views, what stands before the engine's payload; cost: estimated bytes in a package; saved: by the views;
+    certain: others need not be tried; cached: it was made in an earlier run.
     """
 
     engine: EngineId = EngineId.FULL
     payload: Payload | Prefixed | None = None
     note: str | None = None
     cost: int = 0
+    saved: int = 0
     certain: bool = False
     front: Front | None = None
     codings: frozenset[CodingId] = frozenset()

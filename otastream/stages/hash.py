@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -50,6 +50,25 @@ def sketch_file(path: bytes) -> list[int]:
             return sketch(file.read(SKETCHED))
     except OSError as exc:
         raise _unreadable(exc, path) from exc
+
+
+def holds_any(path: bytes, magics: Collection[bytes]) -> bool:
+    """Whether one of these byte strings is anywhere in a file. INPUT: it cannot be read.
+
+    No more than a hint, as above.
+    """
+    overlap = max(map(len, magics)) - 1
+    tail = b""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            while data := file.read(READ_SIZE):
+                data = tail + data
+                if any(magic in data for magic in magics):
+                    return True
+                tail = data[-overlap:]
+    except OSError as exc:
+        raise _unreadable(exc, path) from exc
+    return False
 
 
 def _digest(path: bytes, expected: Stamp | None) -> tuple[int, int]:

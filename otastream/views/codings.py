@@ -195,26 +195,46 @@ class _Whole:
         return taken, out, not self._ready
 
 
-def xz(*, dictionary: int, longest: int, preset: int = 6, branch: int = 0) -> Coding:
-    """liblzma's single-call stream encoder. dictionary: as the byte of LZMA2's properties; longest: log2 of a part."""
-    return Coding(CodingId.XZ, preset | dictionary << 4 | branch << 10 | longest << 14)
+def xz(*, dictionary: int, longest: int, preset: int = 6, branch: int = 0, raw: bool = False) -> Coding:
+    """liblzma: its single-call stream encoder, or (raw) only the LZMA2 data of a block. dictionary: as the byte of
+    LZMA2's properties; longest: log2 of a part.
+    """
+    return Coding(CodingId.XZ, preset | dictionary << 4 | branch << 10 | longest << 14 | raw << 19)
+
+
+def dictionary_byte(size: int) -> int:
+    """Of the smallest dictionary that holds so many bytes."""
+    return next(byte for byte in range(41) if _dictionary(byte) >= size)
+
+
+def _dictionary(byte: int) -> int:
+    return (2 | byte & 1) << byte // 2 + 11
 
 
 def _xz_options(params: int) -> dict[str, int]:
-    byte = params >> 4 & 63
-    return {"preset": params & 15, "dictionary": (2 | byte & 1) << byte // 2 + 11, "branch": params >> 10 & 15}
+    return {"preset": params & 15, "dictionary": _dictionary(params >> 4 & 63), "branch": params >> 10 & 15}
 
 
 def _xz(params: int, data: Buffer) -> bytes:
     library = shared.lzma()
     if library is None:
         raise ValueError("no liblzma")
-    return library.encode(bytes(data), **_xz_options(params))
+    make = library.encode_raw if params >> 19 else library.encode
+    return make(bytes(data), **_xz_options(params))
+
+
+def _xz_chain(params: int) -> list[dict[str, int]]:
+    """The filters of a block, as the module lzma wants them."""
+    options = _xz_options(params)
+    branch = [{"id": options["branch"]}] if options["branch"] else []
+    return [*branch, {"id": lzma.FILTER_LZMA2, "dict_size": options["dictionary"]}]
 
 
 def _unxz(params: int, data: Buffer, limit: int) -> tuple[bytes, int]:
-    del params
-    decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=64 << 20)
+    if params >> 19:
+        decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_xz_chain(params))
+    else:
+        decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=64 << 20)
     try:
         raw = decoder.decompress(data, limit)
         more = b"" if decoder.eof or len(raw) < limit else decoder.decompress(b"", 1)
@@ -229,7 +249,9 @@ def _xz_size(params: int, *, encode: bool) -> int:
     library = shared.lzma()
     if library is None:
         return 0
-    buffers = (2 << (params >> 14)) + _XZ_UNTOLD if encode else 0
+    buffers = 0
+    if encode:
+        buffers = _XZ_UNTOLD + (0 if params >> 19 else 2 << (params >> 14))
     return library.memory(**_xz_options(params), encode=encode) + buffers + 16384
 
 
@@ -239,24 +261,27 @@ _XZ_UNTOLD: Final = 98304  # what the encoder takes beyond what the library says
 def _known_xz() -> bool:
     if shared.lzma() is None:
         return False
-    made = (_xz(xz(dictionary=byte, longest=17, branch=branch).params, sample(60_000)) for byte, branch in _XZ_TRIED)
+    made = (
+        _xz(xz(dictionary=byte, longest=17, branch=branch, raw=raw).params, sample(60_000))
+        for byte, branch, raw in _XZ_TRIED
+    )
     return xxhash.xxh64_intdigest(b"".join(made)) == _XZ_ANSWER
 
 
-_XZ_TRIED: Final = ((0, 0), (10, 0), (7, 7))
-_XZ_ANSWER: Final = 0x6581C3AB01600622
+_XZ_TRIED: Final = ((0, 0, False), (10, 0, False), (7, 7, False), (10, 0, True))
+_XZ_ANSWER: Final = 0xE76DE43E82EBB2B0
 
 
-def zstd(*, level: int, longest: int) -> Coding:
-    """libzstd 1.5.4, one call. longest: log2 of a part."""
-    return Coding(CodingId.ZSTD, level | longest << 5)
+def zstd(*, level: int, longest: int, checked: bool = False) -> Coding:
+    """libzstd 1.5.4, one call. longest: log2 of a part; checked: with a checksum of the content."""
+    return Coding(CodingId.ZSTD, level | longest << 5 | checked << 10)
 
 
 def _zstd(params: int, data: Buffer) -> bytes:
     library = shared.zstd()
     if library is None:
         raise ValueError("no libzstd")
-    return library.encode(bytes(data), level=params & 31)
+    return library.encode(bytes(data), level=params & 31, checked=bool(params >> 10))
 
 
 def _unzstd(params: int, data: Buffer, limit: int) -> tuple[bytes, int]:
@@ -276,17 +301,24 @@ def _unzstd(params: int, data: Buffer, limit: int) -> tuple[bytes, int]:
 
 def _zstd_size(params: int, *, encode: bool) -> int:
     library = shared.zstd()
-    return 0 if library is None else library.memory(level=params & 31, longest=1 << (params >> 5), encode=encode) + 4096
+    return (
+        0
+        if library is None
+        else library.memory(level=params & 31, longest=1 << (params >> 5 & 31), encode=encode) + 4096
+    )
 
 
 def _known_zstd() -> bool:
     if shared.zstd() is None:
         return False
-    made = (_zstd(zstd(level=level, longest=17).params, sample(120_000)) for level in (1, 3, 9, 15, 19, 22))
+    made = (
+        _zstd(zstd(level=level, longest=17, checked=level == 3).params, sample(120_000))
+        for level in (1, 3, 9, 15, 19, 22)
+    )
     return xxhash.xxh64_intdigest(b"".join(made)) == _ZSTD_ANSWER
 
 
-_ZSTD_ANSWER: Final = 0x6A38F0E3DE465DA6
+_ZSTD_ANSWER: Final = 0x7D0A891692348593
 
 
 def squashfs_coding(id_: CodingId, block: int) -> Coding:
@@ -372,41 +404,61 @@ def makes(coding: Coding, raw: bytes, packed: memoryview) -> bool:
         start = LIBRARIES[coding.id].encoder(coding.params).step(raw[:beginning], 2 * beginning, last=False)[1]
         if packed[: len(start)] != start:
             return False
+    elif coding.id is CodingId.XZ and coding.params >> 19 and len(raw) > 2 * _XZ_START:
+        start = encode(coding, raw[:_XZ_START])
+        sure = len(start) // 4  # behind that, what follows may have been looked at; the head says how long the chunk is
+        if packed[_XZ_HEAD:sure] != start[_XZ_HEAD:sure]:
+            return False
     return encode(coding, raw) == packed
+
+
+_XZ_START: Final = 1 << 14
+_XZ_HEAD: Final = 6
 
 
 def decoding(coding: Coding) -> Coding:
     """The same coding with what only an encoder needs set to one value, so that parts share it."""
     if coding.id is CodingId.DEFLATE:
         return deflate(9, wrapped=bool(coding.params >> 15), window=coding.params >> 8 & 15)
+    if coding.id is CodingId.ZSTD:
+        return zstd(level=1, longest=coding.params >> 5 & 31)
     return coding
 
 
 def candidates(coding: Coding, packed: memoryview) -> Iterator[Coding]:
     """Codings that may have made a part of this kind, likely ones first."""
     if coding.id is CodingId.DEFLATE:
-        wrapped = bool(coding.params >> 15)
-        for level in (9, 6, 1, 8, 7, 5, 4, 3, 2):
-            yield deflate(level, wrapped=wrapped)
-            if not wrapped:
-                yield gnuzip(level)
-        for level in (9, 6):
-            yield deflate(level, wrapped=wrapped, memory=9)
-        for strategy in range(1, 5):
-            yield deflate(9, wrapped=wrapped, strategy=strategy)
+        yield from _deflates(wrapped=bool(coding.params >> 15))
+    elif coding.id is CodingId.XZ and coding.params >> 19:
+        for preset in (6, 0, 1, 2, 3, 4, 5):  # those above differ from 6 in their dictionary only
+            yield Coding(CodingId.XZ, coding.params & ~15 | preset)
     elif coding.id is CodingId.XZ:
-        found = _xz_filters(packed)
+        found = xz_filters(packed[12:])
         if found is not None:
             for preset in (6, 9, 0, 1, 2, 3, 4, 5, 7, 8):
-                yield xz(dictionary=found[0], longest=coding.params >> 14, preset=preset, branch=found[1])
+                yield xz(dictionary=found[0], longest=coding.params >> 14 & 31, preset=preset, branch=found[1])
     else:
-        for level in (15, 19, 22, 3, 9, 1, *range(2, 22)):
-            yield zstd(level=level, longest=coding.params >> 5)
+        longest, checked = coding.params >> 5 & 31, bool(coding.params >> 10)
+        for level in (3, 19) if checked else (15, 19):
+            yield zstd(level=level, longest=longest, checked=checked)
+        for level in (22, 3, 9, 1, 15, *range(2, 22)):
+            yield zstd(level=level, longest=longest, checked=checked)
 
 
-def _xz_filters(packed: memoryview) -> tuple[int, int] | None:
-    """The dictionary byte and the branch filter that the header of the first block names; None: others."""
-    header = bytes(packed[12 : 12 + 4 * (1 + packed[12])]) if len(packed) > 32 else b""
+def _deflates(*, wrapped: bool) -> Iterator[Coding]:
+    for level in (9, 6, 1, 8, 7, 5, 4, 3, 2):
+        yield deflate(level, wrapped=wrapped)
+        if not wrapped:
+            yield gnuzip(level)
+    for level in (9, 6):
+        yield deflate(level, wrapped=wrapped, memory=9)
+    for strategy in range(1, 5):
+        yield deflate(9, wrapped=wrapped, strategy=strategy)
+
+
+def xz_filters(block: memoryview) -> tuple[int, int] | None:
+    """The dictionary byte and the branch filter that the header of a block names; None: others."""
+    header = bytes(block[: 4 * (1 + block[0])]) if len(block) > 20 else b""
     if len(header) < 8 or header[1] & 0x3C:
         return None
     reader = Reader(header[2:])
@@ -463,8 +515,14 @@ def valid(coding: int, params: int) -> bool:
     if coding == CodingId.GNUZIP:
         return 1 <= params <= 9
     if coding == CodingId.XZ:
-        branch, longest = params >> 10 & 15, params >> 14
-        return params & 15 <= 9 and params >> 4 & 63 <= 30 and branch in (0, *range(4, 10)) and 12 <= longest <= 26
+        branch, longest = params >> 10 & 15, params >> 14 & 31
+        return (
+            params < 1 << 20
+            and params & 15 <= 9
+            and params >> 4 & 63 <= 30
+            and branch in (0, *range(4, 10))
+            and 12 <= longest <= 26
+        )
     if coding == CodingId.ZSTD:
-        return 1 <= params & 31 <= 22 and 12 <= params >> 5 <= 26
+        return params < 1 << 11 and 1 <= params & 31 <= 22 and 12 <= params >> 5 & 31 <= 26
     return False

@@ -8,17 +8,17 @@ reproduced costs bytes and never an error.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import xxhash
 
-from otastream.model import CodingId
+from otastream.model import WORKSPACE_MAX, CodingId
 from otastream.native import Buffer
 from otastream.views import codings, scan
 from otastream.views.codings import Coding
-from otastream.views.parts import PACKED_MAX, SLOTS_MAX, VIEW_MAX, Front, Kind, Part, Segment
+from otastream.views.parts import CODINGS_MAX, PACKED_MAX, SLOTS_MAX, VIEW_MAX, Front, Kind, Part, Segment
 
 CHUNK: Final = 1 << 16
 """Parts are decoded in chunks of up to this size: two small ones serve alternating reads better than one large."""
@@ -43,10 +43,12 @@ class Expansion:
     packed: int  # bytes of the image that are recompressed
 
 
-def expand(old: Buffer, new: Buffer, *, allowed: frozenset[CodingId]) -> Expansion | str | None:
+def expand(
+    old: Buffer, new: Buffer, *, allowed: frozenset[CodingId], memory: int = WORKSPACE_MAX
+) -> Expansion | str | None:
     """Look into both images. None: nothing is known inside of new; a text: something is, and why it is of no use.
 
-    allowed: codings that the boards have.
+    allowed: codings that the boards have; memory: bytes that one of them may take there.
     """
     old_view, new_view = memoryview(old).cast("B"), memoryview(new).cast("B")
     if len(old_view) > VIEW_MAX or len(new_view) > VIEW_MAX:
@@ -58,13 +60,14 @@ def expand(old: Buffer, new: Buffer, *, allowed: frozenset[CodingId]) -> Expansi
     if not any(part.coding.id in usable for part in found.parts):
         names = ", ".join(sorted({codings.LIBRARIES[part.coding.id].name for part in found.parts}))
         return f"boards without {names}: {found.note}"
-    made = _New(old_view, new_view, usable)
+    made = _New(old_view, new_view, usable, memory)
     old_found = [part for part in scan.scan(old_view).parts if part.coding.id in usable]
     made.learn(old_found)
     made.run(found.parts)
     if not made.counts["coded"] and not made.counts["kept"]:
-        return f"none of {len(found.parts)} parts reproduced: {found.note}"
-    expanded, parts = _expand_old(old_view, old_found)
+        why = f"needs {made.least} bytes of memory" if made.least else f"none of {len(found.parts)} parts reproduced"
+        return f"{why}: {found.note}"
+    expanded, parts = _expand_old(old_view, [part for part in old_found if made.wants(part)], memory)
     front = _front(parts, made.segments)
     return Expansion(
         expanded,
@@ -86,10 +89,14 @@ def _front(parts: list[Part], segments: list[Segment]) -> Front:
     return Front(parts or None, segments, slots, slot)
 
 
-def _expand_old(image: memoryview, found: Sequence[scan.Found]) -> tuple[bytes, list[Part]]:
+def _expand_old(image: memoryview, found: Sequence[scan.Found], memory: int) -> tuple[bytes, list[Part]]:
     """Old as the engine sees it; a part that does not decode, or would make the view too large, stays as it is."""
     out, parts, end = bytearray(), [], 0
+    known: set[Coding] = set()
     for item in found:
+        coding = codings.decoding(item.coding)
+        if not _room(coding, known) or codings.size(coding, encode=False) > memory:
+            continue
         raw = item.raw
         room = VIEW_MAX - len(out) - (len(image) - end)
         if raw is None or len(raw) > room or not 0 < item.packed <= PACKED_MAX:
@@ -97,16 +104,24 @@ def _expand_old(image: memoryview, found: Sequence[scan.Found]) -> tuple[bytes, 
         out += image[end : item.offset]
         out += raw
         end = item.offset + item.packed
-        parts.append(Part(item.offset, item.packed, len(raw), codings.decoding(item.coding)))
+        parts.append(Part(item.offset, item.packed, len(raw), coding))
+        known.add(coding)
     out += image[end:]
     return bytes(out), parts
+
+
+def _room(coding: Coding, known: Collection[Coding]) -> bool:
+    """Whether a front that has these codings may have one more."""
+    return coding in known or len(known) < CODINGS_MAX
 
 
 class _New:
     """The segments of new, and what the engine has to make for them."""
 
-    def __init__(self, old: memoryview, new: memoryview, usable: frozenset[CodingId]) -> None:
-        self._old, self._new, self._usable = old, new, usable
+    def __init__(self, old: memoryview, new: memoryview, usable: frozenset[CodingId], memory: int) -> None:
+        self._old, self._new, self._usable, self._memory = old, new, usable, memory
+        self._kept: set[int] = set()
+        self.least = 0  # bytes that the smallest encoder takes of those that take too much
         self._places: dict[int, scan.Found] = {}
         self._likely: list[Coding] = []
         self._failures: Counter[str] = Counter()
@@ -120,13 +135,40 @@ class _New:
         for item in found:
             self._places.setdefault(xxhash.xxh64_intdigest(self._old[item.offset : item.offset + item.packed]), item)
 
+    def wants(self, item: scan.Found) -> bool:
+        """Whether new can gain from seeing this part of old decompressed: a member of an archive that stays as it is
+        has nothing in common with the others.
+        """
+        return not (item.container == "zip" and item.offset in self._kept)
+
     def run(self, found: Iterable[scan.Found]) -> None:
         end = 0
         for item in found:
-            self._plain(item.offset - end, end)
-            self._part(item)
+            gap = item.offset - end
+            known = self._known(self._new[item.offset : item.offset + item.packed])
+            if known is not None:
+                self._keep(known, gap, end)
+            else:
+                self._plain(gap, end)
+                self._part(item)
             end = item.offset + item.packed
         self._plain(len(self._new) - end, end)
+
+    def _known(self, packed: memoryview) -> scan.Found | None:
+        """The part of old with these bytes."""
+        known = self._places.get(xxhash.xxh64_intdigest(packed))
+        same = known is not None and self._old[known.offset : known.offset + known.packed] == packed
+        return known if same else None
+
+    def _keep(self, known: scan.Found, gap: int, end: int) -> None:
+        """A part of old as it is, and with it the bytes in front, if they are the same there."""
+        start = known.offset - gap
+        if start < 0 or self._old[start : known.offset] != self._new[end : end + gap]:
+            self._plain(gap, end)
+            start = known.offset
+        self.counts["kept"] += 1
+        self._kept.add(known.offset)
+        self._add(Segment(Kind.KEEP, known.offset + known.packed - start, start))
 
     def _plain(self, size: int, offset: int) -> None:
         if size:
@@ -135,11 +177,6 @@ class _New:
 
     def _part(self, item: scan.Found) -> None:
         packed = self._new[item.offset : item.offset + item.packed]
-        known = self._places.get(xxhash.xxh64_intdigest(packed))
-        if known is not None and self._old[known.offset : known.offset + known.packed] == packed:
-            self.counts["kept"] += 1
-            self._add(Segment(Kind.KEEP, len(packed), known.offset))
-            return
         raw = item.raw if item.coding.id in self._usable else None
         coding = None if raw is None else self._coding(item, packed, raw)
         if raw is None or coding is None:
@@ -157,9 +194,13 @@ class _New:
         if self._failures[item.container] >= GIVE_UP:
             return None
         candidates = [item.coding, *codings.candidates(item.coding, packed)]
+        if item.another is not None:
+            candidates += codings.candidates(item.another, packed)
         ids = {coding.id for coding in candidates} & self._usable
         for coding in dict.fromkeys([*self._likely, *candidates]):
-            if coding.id in ids and codings.makes(coding, raw, packed):
+            if coding.id not in ids or not _room(coding, self._likely) or not self._affords(coding):
+                continue
+            if codings.makes(coding, raw, packed):
                 if coding in self._likely:
                     self._likely.remove(coding)
                 self._likely.insert(0, coding)
@@ -167,6 +208,13 @@ class _New:
                 return coding
         self._failures[item.container] += 1
         return None
+
+    def _affords(self, coding: Coding) -> bool:
+        """Whether boards have the memory for this encoder."""
+        need = codings.size(coding, encode=True)
+        if need > self._memory:
+            self.least = min(self.least or need, need)
+        return need <= self._memory
 
     def _add(self, item: Segment) -> None:
         last = self.segments[-1] if self.segments else None

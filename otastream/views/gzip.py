@@ -17,27 +17,32 @@ def member(image: memoryview, start: int) -> tuple[int, int, Coding]:
     The header and the trailer are checked, so that three bytes that look like a magic are not taken for one.
     """
     begin = start + _header(image, start)
+    end, check, size = inflated(image, begin)
+    trailer = check.to_bytes(4, "little") + (size & 0xFFFFFFFF).to_bytes(4, "little")
+    if image[end : end + 8] != trailer or end - begin < _LEAST:
+        raise ValueError("a gzip member with a wrong checksum")
+    level = {2: 9, 4: 1}.get(image[start + 8], 6)
+    return begin, end - begin, deflate(level, wrapped=False)
+
+
+def inflated(image: memoryview, begin: int) -> tuple[int, int, int]:
+    """Where the deflate data at begin end, CRC32 and size of what they expand to. ValueError: damaged, too large."""
     decoder = zlib.decompressobj(-15)
     check, size, at = 0, 0, begin
     try:
         while not decoder.eof:
             piece = decoder.unconsumed_tail or image[at : at + (1 << 16)]
             if not piece:
-                raise ValueError("a gzip member ends early")
+                raise ValueError("deflate data that end early")
             if not decoder.unconsumed_tail:
                 at += len(piece)
             raw = decoder.decompress(piece, 1 << 20)
             check, size = zlib.crc32(raw, check), size + len(raw)
             if size > PART_MAX:
-                raise ValueError("a gzip member is too large")
+                raise ValueError("too large")
     except zlib.error as exc:
         raise ValueError(str(exc)) from exc
-    end = at - len(decoder.unused_data)
-    trailer = check.to_bytes(4, "little") + (size & 0xFFFFFFFF).to_bytes(4, "little")
-    if image[end : end + 8] != trailer or end - begin < _LEAST:
-        raise ValueError("a gzip member with a wrong checksum")
-    level = {2: 9, 4: 1}.get(image[start + 8], 6)
-    return begin, end - begin, deflate(level, wrapped=False)
+    return at - len(decoder.unused_data), check, size
 
 
 def _header(image: memoryview, start: int) -> int:

@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from otastream.views import codings, gzip, squashfs
+from otastream.views import codings, gzip, squashfs, xz, zipped, zstd
 from otastream.views.codings import Coding
 
 
 @dataclass(slots=True)
 class Found:
-    """A compressed part. coding: at first that of its container, as far as that is known. limit: of its raw bytes."""
+    """A compressed part. coding: at first that of its container, as far as that is known; another: one that is as
+    likely. limit: of its raw bytes.
+    """
 
     image: memoryview
     offset: int
@@ -23,6 +25,7 @@ class Found:
     coding: Coding
     limit: int
     container: str
+    another: Coding | None = None
 
     @property
     def raw(self) -> bytes | None:
@@ -67,6 +70,24 @@ def _gzip(image: memoryview, start: int) -> tuple[list[Found], int, str]:
     return [found], data + packed, "gzip"
 
 
+def _xz(image: memoryview, start: int) -> tuple[list[Found], int, str]:
+    found = [
+        Found(image, block.offset, block.packed, block.coding, block.raw, f"xz at {start}", block.made)
+        for block in xz.blocks(image, start)
+    ]
+    return found, found[-1].offset + found[-1].packed, "xz"
+
+
+def _zstd(image: memoryview, start: int) -> tuple[list[Found], int, str]:
+    packed, size, coding = zstd.frame(image, start)
+    return [Found(image, start, packed, coding, size, f"zstd at {start}")], start + packed, "zstd"
+
+
+def _zip(image: memoryview, start: int) -> tuple[list[Found], int, str]:
+    data, packed, size, coding = zipped.member(image, start)
+    return [Found(image, data, packed, coding, size, "zip")], data + packed, "zip"
+
+
 class DamagedError(ValueError):
     """A container that was recognised, but of which nothing can be used. end: where looking goes on."""
 
@@ -75,7 +96,15 @@ class DamagedError(ValueError):
         self.end = end
 
 
-_MAGICS: Final[tuple[tuple[bytes, _Reader], ...]] = ((squashfs.MAGIC, _squashfs), (gzip.MAGIC, _gzip))
+_MAGICS: Final[tuple[tuple[bytes, _Reader], ...]] = (
+    (squashfs.MAGIC, _squashfs),
+    (gzip.MAGIC, _gzip),
+    (xz.MAGIC, _xz),
+    (zstd.MAGIC, _zstd),
+    (zipped.MAGIC, _zip),
+)
+MAGICS: Final = tuple(magic for magic, _ in _MAGICS)
+"""Without one of these, nothing is found."""
 
 
 def scan(image: memoryview) -> Scan:

@@ -11,6 +11,8 @@ from typing import Any, Final
 _CRC32: Final = 1
 _LZMA2: Final = 0x21
 _END: Final = (1 << 64) - 1
+_LEVEL: Final = 100  # ZSTD_c_compressionLevel
+_CHECKSUM: Final = 201  # ZSTD_c_checksumFlag
 _OPTIONS: Final = 256  # bytes for lzma_options_lzma, which has about 112
 
 
@@ -63,6 +65,18 @@ class Lzma:
             raise ValueError(f"lzma_stream_buffer_encode: {status}")
         return out.raw[: used.value]
 
+    def encode_raw(self, data: bytes, *, preset: int, dictionary: int, branch: int = 0) -> bytes:
+        """What a block of an .xz stream holds: LZMA2 data with its end."""
+        filters, _options = self._filters(preset, dictionary, branch)
+        room = self._library.lzma_stream_buffer_bound(len(data))
+        out, used = ctypes.create_string_buffer(room), ctypes.c_size_t(0)
+        status = self._library.lzma_raw_buffer_encode(
+            filters, None, data, ctypes.c_size_t(len(data)), out, ctypes.byref(used), ctypes.c_size_t(room)
+        )
+        if status != 0:
+            raise ValueError(f"lzma_raw_buffer_encode: {status}")
+        return out.raw[: used.value]
+
     def memory(self, *, preset: int, dictionary: int, branch: int, encode: bool) -> int:
         """Bytes that the library says it takes."""
         filters, _options = self._filters(preset, dictionary, branch)
@@ -75,25 +89,30 @@ class Zstd:
 
     def __init__(self, library: Any) -> None:
         self._library = library
-        for name in ("ZSTD_compress", "ZSTD_compressBound", "ZSTD_estimateDStreamSize"):
+        for name in ("ZSTD_compress2", "ZSTD_compressBound", "ZSTD_estimateDStreamSize"):
             getattr(library, name).restype = ctypes.c_size_t
+        library.ZSTD_createCCtx.restype = ctypes.c_void_p
         library.ZSTD_compressBound.argtypes = library.ZSTD_estimateDStreamSize.argtypes = (ctypes.c_size_t,)
         library.ZSTD_getCParams.restype = _Params
         library.ZSTD_getCParams.argtypes = (ctypes.c_int, ctypes.c_ulonglong, ctypes.c_size_t)
         library.ZSTD_estimateCCtxSize_usingCParams.restype = ctypes.c_size_t
         library.ZSTD_estimateCCtxSize_usingCParams.argtypes = (_Params,)
 
-    def encode(self, data: bytes, *, level: int) -> bytes:
-        """A frame."""
+    def encode(self, data: bytes, *, level: int, checked: bool = False) -> bytes:
+        """A frame. checked: with a checksum of the content."""
         room = self._library.ZSTD_compressBound(len(data))
         out = ctypes.create_string_buffer(room)
-        used = int(
-            self._library.ZSTD_compress(
-                out, ctypes.c_size_t(room), data, ctypes.c_size_t(len(data)), ctypes.c_int(level)
+        context = ctypes.c_void_p(self._library.ZSTD_createCCtx())
+        try:
+            for name, value in ((_LEVEL, level), (_CHECKSUM, checked)):
+                self._library.ZSTD_CCtx_setParameter(context, ctypes.c_int(name), ctypes.c_int(value))
+            used = int(
+                self._library.ZSTD_compress2(context, out, ctypes.c_size_t(room), data, ctypes.c_size_t(len(data)))
             )
-        )
+        finally:
+            self._library.ZSTD_freeCCtx(context)
         if self._library.ZSTD_isError(ctypes.c_size_t(used)):
-            raise ValueError("ZSTD_compress")
+            raise ValueError("ZSTD_compress2")
         return out.raw[:used]
 
     def memory(self, *, level: int, longest: int, encode: bool) -> int:

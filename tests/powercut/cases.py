@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import binascii
 import gzip
+import io
 import os
 import random
 import shutil
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -175,6 +177,24 @@ def hard_links(case: Case) -> None:
     case.both("fresh/1", None, b"two new names" * 50)
     (new / "fresh/2").hardlink_to(new / "fresh/1")
     case.pack(Release(folder=(case.config(),)))
+
+
+def contents_views(case: Case) -> None:
+    """Deltas that look inside of compressed files: one onto itself, one of a file that is gone, one of an archive."""
+    case.both("firmware", _zipped(1), _zipped(2), mode=0o600)
+    case.both("lib/6.1.0-32/mod.ko.gz", _zipped(3), None)
+    case.both("lib/6.1.0-37/mod.ko.gz", None, _zipped(4))
+    case.both("app.apk", _archive(1), _archive(2))
+    case.pack(Release(folder=(case.config(),)))
+
+
+def _archive(seed: int) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(3):
+            text = b" ".join(b"%d" % (value * value) for value in range(1000 + (seed if number == 1 else 0), 3000))
+            archive.writestr(zipfile.ZipInfo(f"part{number}"), text, zipfile.ZIP_DEFLATED)
+    return made.getvalue()
 
 
 def chain(case: Case) -> None:
@@ -494,7 +514,7 @@ def everything(case: Case) -> None:
 
 
 CASES: Final[tuple[Callable[[Case], None], ...]] = (
-    contents_full, contents_delta, contents_xref, tree, hard_links, chain, alike, edits, scripts,
+    contents_full, contents_delta, contents_xref, contents_views, tree, hard_links, chain, alike, edits, scripts,
     image_full, image_both_slots, image_from_other_slot, image_both_slots_delta, image_onto_itself,
     image_view, image_view_onto_itself, image_xref_onto_itself,
     in_place, in_place_shuffled, in_place_wide, in_place_and_more,
