@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,9 +36,10 @@ from otastream.model import (
 )
 from otastream.options import PackOptions
 from otastream.pack import pack_folders, pack_release
-from otastream.stages.diff import AHEAD, diff
-from otastream.tree import Change, Content, Step
+from otastream.stages.diff import AHEAD, _ahead, _Maker, diff
+from otastream.tree import Change, Content, Ready, Step
 from reference import Board, Item, copy_tree, load, snapshot
+from waiting import PATIENCE
 
 _TEXT = b"".join(b"line %d of a text that is long enough\n" % number for number in range(400))
 _OTHER = bytes(reversed(_TEXT))
@@ -326,6 +328,35 @@ def test_look_ahead_is_bounded_and_keeps_order(tmp_path: Path) -> None:
         assert pulled <= number + AHEAD * 3
     stream.close()
     assert pulled <= 10 + AHEAD * 3
+
+
+def test_the_largest_of_those_that_wait_is_begun_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pulled, begun = threading.Event(), list[int]()
+    sizes = [5, 3, 9, 9000, 0, 70, 9]
+
+    def steps() -> Iterator[Step]:
+        for number, size in enumerate(sizes):
+            (tmp_path / f"{number}").write_bytes(bytes(size))
+            yield _step(tmp_path / f"{number}")
+        pulled.set()
+
+    make = _Maker.make
+
+    def noted(self: _Maker, step: Step) -> Ready:
+        assert pulled.wait(PATIENCE)  # the first one is at work while all others come
+        assert step.content is not None
+        begun.append(step.content.size)
+        return make(self, step)
+
+    monkeypatch.setattr(_Maker, "make", noted)
+    sent = [
+        len(b"".join(ready.payload.chunks()))
+        for ready in _ahead(steps(), _Maker((), 0, None, None, 0), 1)
+        if ready.payload
+    ]
+    assert sent == sizes
+    assert sorted(begun[1:], reverse=True) == begun[1:]
+    assert sorted(begun) == sorted(sizes)
 
 
 def _sources(items: list[Item]) -> dict[bytes, Source | None]:

@@ -1,7 +1,8 @@
 """diff: decide how each payload is coded, several files at a time, in order.
 
 A bounded look-ahead: at most ``AHEAD * jobs`` records wait to be sent, ``jobs`` of them at work, whatever there is
-behind them. What waits is a payload, which is small or in a file. The engines release the GIL, so threads are enough.
+behind them. Of those that wait the largest is begun first, so that no large one is left over when the others are done.
+What is made waits as a payload, which is small or in a file. The engines release the GIL, so threads are enough.
 What a file's delta is depends on that file alone, so the number of jobs does not change a byte.
 """
 
@@ -13,7 +14,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from queue import PriorityQueue
 from typing import Final
 
 import xxhash
@@ -87,10 +89,21 @@ def diff(
 
 def _ahead(steps: Iterable[Step], maker: _Maker, jobs: int) -> Generator[Ready, None, None]:
     pending: deque[Future[Ready]] = deque()
+    waiting: PriorityQueue[_Task] = PriorityQueue()
     pool = ThreadPoolExecutor(jobs, thread_name_prefix="diff")
+
+    def work() -> None:
+        task = waiting.get_nowait()  # there are as many tasks as calls
+        try:
+            task.future.set_result(maker.make(task.step))
+        except BaseException as exc:  # noqa: BLE001 - who waits for the result gets it
+            task.future.set_exception(exc)
+
     try:
-        for step in steps:
-            pending.append(pool.submit(maker.make, step))
+        for number, step in enumerate(steps):
+            pending.append(Future())
+            waiting.put(_Task(-_weight(step), number, step, pending[-1]))
+            pool.submit(work)
             if len(pending) >= AHEAD * jobs:
                 yield pending.popleft().result()
         while pending:
@@ -99,11 +112,26 @@ def _ahead(steps: Iterable[Step], maker: _Maker, jobs: int) -> Generator[Ready, 
         pool.shutdown(wait=True, cancel_futures=True)
         for future in pending:
             if (
-                not future.cancelled()
+                future.done()  # of the others none was begun
                 and future.exception() is None
                 and (payload := future.result().payload) is not None
             ):
                 payload.close()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Task:
+    """The least one is the next: the heaviest, the first of equally heavy ones."""
+
+    lightness: int
+    number: int
+    step: Step = field(compare=False)
+    future: Future[Ready] = field(compare=False)
+
+
+def _weight(step: Step) -> int:
+    """Bytes that have to be read: about how long it takes."""
+    return 0 if step.content is None else step.content.size + step.content.old_size
 
 
 class _Maker:
