@@ -7,7 +7,7 @@
 /* A context: a number of its own, then what it consists of. */
 static uint32_t context(uint32_t id, uint32_t a, uint32_t b)
 {
-    return ota_xref_hash(ota_xref_hash(id << 24, a), b);
+    return ota_xref_hash(id << 24 ^ a, b);
 }
 
 static uint32_t at_most(uint32_t v, uint32_t limit)
@@ -29,7 +29,7 @@ int ota_xref_code_hit(struct ota_xref *x, const struct ota_xref_unit *u, int hit
     x->model.rc.part = OTA_XREF_PART_FLAGS;
     if (ota_xref_doubt(&x->model, &doubt, context(5, recent & 7u, u->op ^ kind << 24),
                        context(3, kind << 8 | u->len, old_word(u)))) {
-        uint32_t what = u->form * 4u + u->guess, changed = memcmp(u->pred, u->old, u->len) != 0;
+        uint32_t what = u->form * 4u + u->guess, changed = !ota_xref_equal(u->pred, u->old, u->len);
         uint32_t hits = x->hits > 64 ? 33 : at_most(x->hits, 32), left = at_most(x->copy_left / 4, 16), c[2];
 
         c[0] = context(1, what * 2 + changed, (*history & 0xffu) | x->kind << 8 | (uint32_t)u->has_alt << 16);

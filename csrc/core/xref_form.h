@@ -17,6 +17,12 @@ static inline void ota_xref_word_put(uint8_t *p, uint32_t w)
     p[3] = (uint8_t)(w >> 24);
 }
 
+/* Whether two units of this length are equal. */
+static inline int ota_xref_equal(const uint8_t *a, const uint8_t *b, uint32_t len)
+{
+    return len == 4 ? ota_xref_word(a) == ota_xref_word(b) : memcmp(a, b, len) == 0;
+}
+
 /* Two halfwords, the first one high, as the manuals number their bits. */
 static inline uint32_t ota_xref_thumb_word(const uint8_t *p)
 {

@@ -345,13 +345,23 @@ void ota_xref_find(struct ota_xref *x, struct ota_xref_unit *u, const uint8_t *a
 static const uint32_t a32_refers[8] = {0x00000100, 0x00110000, 0x02020000, 0x02000000, 0, 0xffffffff, 0, 0};
 static const uint32_t thumb_refers[8] = {0, 0, 0x0000ff10, 0, 0, 0x0a0a0000, 0xffff0000, 0x01ff00ff};
 
+/* Of those groups, loads and stores with an offset from a register are many and seldom part of an address. */
+static int a64_may_refer(const struct ota_xref *x, uint32_t old_pos, uint32_t w)
+{
+    const struct ota_xref_half *h = &x->refs.halves[w >> 5 & 31u];
+
+    if ((w & 0x0a000000u) != 0x08000000u || (w & 0x3b000000u) == 0x18000000u)
+        return 1;
+    return (w & 0x3b000000u) == 0x39000000u && h->valid && old_pos - h->old_pos <= PAIR_BYTES;
+}
+
 int ota_xref_may_refer(const struct ota_xref *x, uint32_t kind, uint32_t old_pos, const uint8_t *at, uint32_t *len)
 {
     uint32_t w = ota_xref_word(at);
 
     switch (kind) {
     case OTA_XREF_A64:
-        return (int)(A64_GROUPS >> (w >> 25 & 15u) & 1u);
+        return (A64_GROUPS >> (w >> 25 & 15u) & 1u) != 0 && a64_may_refer(x, old_pos, w);
     case OTA_XREF_A32:
         return (a32_refers[w >> 25 & 7u] >> (w >> 20 & 31u) & 1u) != 0 ||
                x->refs.pools[old_pos / 4 % OTA_XREF_POOLS].pos == old_pos;

@@ -7,8 +7,7 @@
 #define WEIGHT_LOG 13
 #define WEIGHT_MAX 30000
 #define WEIGHT_FIRST 2458 /* 0.3 */
-#define FLAG_RATE 6
-#define BYTE_RATE 5
+#define RATE 7
 #define BUCKET 16u
 #define SLOT_EMPTY 0x8000u
 #define RATIO_RATE 6
@@ -19,9 +18,9 @@
 
 /* How much an input counts by the number of observations behind it, in 64ths. */
 static const uint8_t confidence[16] = {0, 40, 50, 56, 60, 64, 66, 68, 70, 72, 74, 76, 78, 79, 80, 80};
-/* How far a slot of a bucket moves, in 65536ths. */
-static const uint16_t bucket_rate[16] = {43690, 26214, 18724, 14563, 11915, 10082, 8738, 7710,
-                                         6898,  6241,  5698,  5242,  4854,  4519,  4228, 3640};
+/* How far a slot of a bucket moves, in 32768ths. */
+static const uint16_t bucket_rate[16] = {21845, 13107, 9362, 7281, 5957, 5041, 4369, 3855,
+                                         3449,  3120,  2849, 2621, 2427, 2259, 2114, 1820};
 
 /* 65536 / (1 + exp(-(i - 16) / 2)) */
 static const uint16_t curve[33] = {22,    36,    60,    98,    162,   267,   439,   722,   1179,  1921,  3108,
@@ -130,12 +129,12 @@ static inline void slot_learn(const struct ota_xref_model *m, uint32_t *slot, in
 }
 
 /* Code a bit that the inputs bear on, and learn how much they do. */
-static inline int code(struct ota_xref_model *m, int16_t *weights, const int16_t *inputs, int rate, int bit)
+static inline int code(struct ota_xref_model *m, int16_t *weights, const int16_t *inputs, int bit)
 {
     uint32_t p = m->squash[mix(weights, inputs) + 2048];
 
     bit = ota_rc_bit(&m->rc, clamp(p), bit);
-    learn(weights, inputs, (((bit << 16) - (int)p) * rate) >> 4);
+    learn(weights, inputs, (((bit << 16) - (int)p) * RATE) >> 4);
     return bit;
 }
 
@@ -153,7 +152,7 @@ static int mixed_flag(struct ota_xref_model *m, uint32_t *const *slots, unsigned
     for (unsigned i = 0; i < count; i++)
         inputs[i] = flag_input(m, *slots[i]);
     inputs[OTA_XREF_INPUTS - 1] = CONSTANT;
-    bit = code(m, m->flag_weights[set], inputs, FLAG_RATE, bit);
+    bit = code(m, m->flag_weights[set], inputs, bit);
     for (unsigned i = 0; i < count; i++)
         slot_learn(m, slots[i], bit);
     return bit;
@@ -262,13 +261,12 @@ static uint16_t *bucket_of(const struct ota_xref_model *m, uint32_t context, uin
     return a;
 }
 
+/* The probability moves in steps of 16, which leave the count alone. */
 static inline void bucket_learn(uint16_t *slot, int bit)
 {
-    uint32_t n = *slot & 15u;
-    int32_t p = *slot >> 4;
+    int32_t s = *slot, n = s & 15, step = ((bit ? 65535 : 15) - s) * (int32_t)bucket_rate[n] >> 15;
 
-    p += (((bit ? 4095 : 0) - p) * (int32_t)bucket_rate[n]) >> 16;
-    *slot = (uint16_t)((uint32_t)p << 4 | (n < 15 ? n + 1 : n));
+    *slot = (uint16_t)(s + (step & ~15) + (n < 15));
 }
 
 int ota_xref_differs(struct ota_xref_model *m, const struct ota_xref_guess *guess, const uint32_t *flags, unsigned set,
@@ -290,7 +288,7 @@ int ota_xref_differs(struct ota_xref_model *m, const struct ota_xref_guess *gues
             inputs[OTA_XREF_SLOTS - 1 + i] = m->stretch[*ratios[i] >> 4];
     }
     inputs[OTA_XREF_INPUTS - 1] = CONSTANT;
-    bit = code(m, m->flag_weights[set], inputs, FLAG_RATE, bit);
+    bit = code(m, m->flag_weights[set], inputs, bit);
     for (unsigned i = 0; i < 2; i++)
         slot_learn(m, slots[i], bit);
     for (unsigned i = 0; i < OTA_XREF_RUNS; i++)
@@ -340,20 +338,24 @@ static inline void runs_say(const struct ota_xref_model *m, const struct hope *r
     }
 }
 
-static inline void runs_learn(struct hope *runs, int16_t *inputs, uint32_t bit)
+/* Returns how many are left. */
+static inline uint32_t runs_learn(struct hope *runs, int16_t *inputs, uint32_t bit)
 {
+    uint32_t left = 0;
+
     for (unsigned i = 0; i < OTA_XREF_RUNS; i++) {
         if (runs[i].alive) {
             int right = (runs[i].byte >> 7 & 1u) == bit;
 
             ratio_learn(runs[i].ratio, right);
             runs[i].byte <<= 1;
-            if (!right) {
-                runs[i].alive = 0;
+            runs[i].alive = (uint32_t)right;
+            left += (uint32_t)right;
+            if (!right)
                 inputs[i] = 0;
-            }
         }
     }
+    return left;
 }
 
 static inline uint8_t code_byte(struct ota_xref_model *m, const struct ota_xref_guess *guess, uint32_t byte,
@@ -362,13 +364,14 @@ static inline uint8_t code_byte(struct ota_xref_model *m, const struct ota_xref_
     int16_t inputs[OTA_XREF_INPUTS] = {0}, *const run_inputs = inputs + OTA_XREF_SLOTS - 1;
     uint16_t *b0 = NULL, *b1 = NULL, *b2 = NULL;
     struct hope runs[OTA_XREF_RUNS], expected = hope_for(guess->expected), other = hope_for(guess->expected_other);
-    uint32_t partial = 1, node = 1, first = ota_xref_hash(0xe0000000u, guess->set);
+    uint32_t partial = 1, node = 1, live = 0, first = ota_xref_hash(0xe0000000u, guess->set);
     int16_t(*weights)[OTA_XREF_INPUTS] =
         m->byte_weights + (literal ? guess->set + OTA_XREF_WRONG_SETS : guess->set * 2);
 
     for (unsigned i = 0; i < OTA_XREF_RUNS; i++) {
         runs[i].byte = guess->runs[i].byte;
         runs[i].alive = guess->runs[i].state > 0;
+        live |= runs[i].alive;
         runs[i].ratio = &m->run_bit[literal][i][guess->runs[i].state];
     }
     inputs[OTA_XREF_INPUTS - 1] = CONSTANT;
@@ -385,17 +388,19 @@ static inline uint8_t code_byte(struct ota_xref_model *m, const struct ota_xref_
         inputs[0] = slot_input(m, b0[node]);
         inputs[1] = slot_input(m, b1[node]);
         inputs[2] = slot_input(m, b2[node]);
-        runs_say(m, runs, run_inputs);
+        if (live)
+            runs_say(m, runs, run_inputs);
         if (!literal) {
             flag = &m->flags[(first + k * 9 + hoped(&expected) * 3 + hoped(&other)) & m->flag_mask];
             inputs[6] = m->stretch[*flag >> 20];
             set = weights[expected.alive];
         }
-        bit = (uint32_t)code(m, set, inputs, BYTE_RATE, (int)(byte >> 7 & 1u));
+        bit = (uint32_t)code(m, set, inputs, (int)(byte >> 7 & 1u));
         bucket_learn(&b0[node], (int)bit);
         bucket_learn(&b1[node], (int)bit);
         bucket_learn(&b2[node], (int)bit);
-        runs_learn(runs, run_inputs, bit);
+        if (live)
+            live = runs_learn(runs, run_inputs, bit);
         if (!literal) {
             slot_learn(m, flag, (int)bit);
             hope_go_on(&expected, bit);
@@ -414,16 +419,23 @@ uint8_t ota_xref_byte(struct ota_xref_model *m, const struct ota_xref_guess *gue
 
 /* ---- numbers ----------------------------------------------------------------------------------------------------- */
 
-static int number_bit(struct ota_xref_model *m, uint32_t kind, uint32_t node, uint32_t context, int bit)
+/* A bit of a number: the high ones with a context, the others for themselves. */
+static int number_bit(struct ota_xref_model *m, uint32_t kind, uint32_t node, const uint32_t *context, int bit)
 {
-    uint32_t contexts[2];
+    uint32_t contexts[2], *slot;
 
     contexts[0] = ota_xref_hash(0xd0000000u + kind, node);
-    contexts[1] = ota_xref_hash(contexts[0], context);
-    return ota_xref_flag(m, contexts, 2, OTA_XREF_NUMBER_SET + kind, bit);
+    if (context != NULL) {
+        contexts[1] = ota_xref_hash(contexts[0], *context);
+        return ota_xref_flag(m, contexts, 2, OTA_XREF_NUMBER_SET + kind, bit);
+    }
+    slot = &m->flags[contexts[0] & m->flag_mask];
+    bit = ota_rc_bit(&m->rc, clamp(*slot >> 16), bit);
+    slot_learn(m, slot, bit);
+    return bit;
 }
 
-uint64_t ota_xref_number(struct ota_xref_model *m, unsigned kind, unsigned context, uint64_t value)
+uint64_t ota_xref_number(struct ota_xref_model *m, unsigned kind, uint32_t context, uint64_t value)
 {
     uint32_t bits = 0, node = 1;
     uint64_t v = 1;
@@ -431,7 +443,7 @@ uint64_t ota_xref_number(struct ota_xref_model *m, unsigned kind, unsigned conte
     while (bits < 40 && (value + 1) >> (bits + 1) != 0)
         bits++;
     for (int i = 5; i >= 0; i--)
-        node = node << 1 | (uint32_t)number_bit(m, kind, node, context, (int)(bits >> i & 1u));
+        node = node << 1 | (uint32_t)number_bit(m, kind, node, &context, (int)(bits >> i & 1u));
     bits = node & 63u;
     if (bits > 40)
         bits = 40;
@@ -439,7 +451,7 @@ uint64_t ota_xref_number(struct ota_xref_model *m, unsigned kind, unsigned conte
         uint32_t seen = bits - i - 1; /* bits after the first */
         uint32_t prefix = seen < 3 ? (uint32_t)v : 0;
 
-        v = v << 1 | (uint64_t)number_bit(m, kind, 64 + (bits * 64 + i) * 16 + prefix, seen < 3 ? context : 0,
+        v = v << 1 | (uint64_t)number_bit(m, kind, 64 + (bits * 64 + i) * 16 + prefix, seen < 3 ? &context : NULL,
                                           (int)((value + 1) >> i & 1u));
     }
     return v - 1;

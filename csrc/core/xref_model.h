@@ -90,7 +90,7 @@ int ota_xref_differs(struct ota_xref_model *m, const struct ota_xref_guess *gues
 uint8_t ota_xref_byte(struct ota_xref_model *m, const struct ota_xref_guess *guess, uint8_t byte);
 
 /* A number below 2^40; kind (below 16) tells numbers of different meaning apart, context what may bear on it. */
-uint64_t ota_xref_number(struct ota_xref_model *m, unsigned kind, unsigned context, uint64_t value);
+uint64_t ota_xref_number(struct ota_xref_model *m, unsigned kind, uint32_t context, uint64_t value);
 
 static inline uint32_t ota_xref_hash(uint32_t a, uint32_t b)
 {

@@ -125,7 +125,7 @@ int ota_xref_predict(struct ota_xref *x, struct ota_xref_unit *u, uint32_t limit
         put(u, by_map, u->alt, &done);
         u->has_alt = (uint8_t)done;
     }
-    if (!u->has_alt && memcmp(u->pred, u->old, u->len) != 0) {
+    if (!u->has_alt && !ota_xref_equal(u->pred, u->old, u->len)) {
         memcpy(u->alt, u->old, sizeof u->alt);
         u->has_alt = 1;
     }
@@ -160,7 +160,7 @@ void ota_xref_observe(struct ota_xref *x, const struct ota_xref_unit *u, const u
 
     if (u->form == OTA_XREF_NONE)
         return;
-    as_predicted = memcmp(actual, u->pred, u->len) == 0;
+    as_predicted = ota_xref_equal(actual, u->pred, u->len);
     if (as_predicted && !leaves_half(u->form))
         return;
     same = ota_xref_form_same((enum ota_xref_form)u->form, old, now);
