@@ -54,6 +54,8 @@ class CodingId(enum.IntEnum):
     XZ = 2
     ZSTD = 3
     GNUZIP = 4
+    LZ4 = 5
+    LZO = 6
 
 
 class When(enum.IntEnum):

@@ -32,6 +32,8 @@ ENCODERS: Final = {
     "gzip": frozenset({CodingId.DEFLATE, CodingId.GNUZIP}),
     "xz": frozenset({CodingId.XZ}),
     "zstd": frozenset({CodingId.ZSTD}),
+    "lz4": frozenset({CodingId.LZ4}),
+    "lzo": frozenset({CodingId.LZO}),
 }
 """Names of ``--board-encoders`` and the codings that they stand for."""
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Build the board's programs: static, against musl, for each architecture; then a table of what they weigh.
 
-    boardbuild.py [--encoders gzip,xz,zstd] [ARCH...]
+    boardbuild.py [--encoders gzip,xz,zstd,lz4,lzo] [ARCH...]
                                  armhf arm64 amd64 (all of them by default)
     boardbuild.py --sanitize     for this machine, against glibc, with ASan and UBSan: build/board/san/
     boardbuild.py --libraries    only what that links with, its headers in build/board/san/include
@@ -33,14 +33,17 @@ TREE = Path(__file__).resolve().parent.parent
 BUDGET = TREE / "csrc/board/budget.json"
 PACKAGES = (
     "musl", "musl-dev", "zlib1g-dev", "libzstd-dev", "libsodium-dev", "linux-libc-dev", "libjpeg62-turbo-dev",
-    "libpng-dev", "liblzma-dev",
+    "libpng-dev", "liblzma-dev", "liblz4-dev", "liblzo2-dev",
 )  # fmt: skip
 LIBRARY_HEADERS = (
     "zlib.h", "zconf.h", "zstd.h", "zstd_errors.h", "sodium.h", "sodium",
     "jpeglib.h", "jconfig.h", "jmorecfg.h", "jerror.h", "png.h", "pngconf.h", "pnglibconf.h",
-    "lzma.h", "lzma",
+    "lzma.h", "lzma", "lz4.h", "lz4hc.h", "lzo",
 )  # fmt: skip
-ENCODERS = {"gzip": (), "xz": ("-DOTA_BOARD_XZ",), "zstd": ("-DOTA_BOARD_ZSTD",)}
+ENCODERS = {
+    "gzip": (), "xz": ("-DOTA_BOARD_XZ",), "zstd": ("-DOTA_BOARD_ZSTD",), "lz4": ("-DOTA_BOARD_LZ4",),
+    "lzo": ("-DOTA_BOARD_LZO",),
+}  # fmt: skip
 """What recompresses parts of images, and how it is asked for. Every otaunpack has gzip."""
 KERNEL_HEADERS = ("linux", "asm", "asm-generic", "mtd")
 # No -Wconversion here: musl's ioctl takes an int, and request numbers are unsigned. `make lint` has it, against glibc.
@@ -71,10 +74,12 @@ class Program:
 
 PROGRAMS = (
     Program(
-        "otaunpack", ("core", "port", "board"), (), ("libzstd.a", "libz.a", "libsodium.a", "liblzma.a"),
+        "otaunpack", ("core", "port", "board"), (), ("libzstd.a", "libz.a", "libsodium.a", "liblzma.a", "liblz4.a",
+         "liblzo2.a"),
         "program_bytes",
         (("core", "/core/"), ("port", "/port/"), ("board", "/board/"), ("zstd", "libzstd.a"), ("zlib", "libz.a"),
-         ("xz", "liblzma.a"), ("libsodium", "libsodium.a"), ("musl", "libc.a"), ("gcc", "libgcc")),
+         ("xz", "liblzma.a"), ("lz4", "liblz4.a"), ("lzo", "liblzo2.a"),
+         ("libsodium", "libsodium.a"), ("musl", "libc.a"), ("gcc", "libgcc")),
     ),
     Program(
         "otadisplay", ("display",), ("board/fortify.c",), ("libjpeg.a", "libpng16.a", "libz.a"), "display_bytes",
@@ -234,7 +239,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Build the board's programs.")
     parser.add_argument("archs", nargs="*", metavar="ARCH", default=list(TARGETS))
     parser.add_argument("--sanitize", action="store_true")
-    parser.add_argument("--encoders", default="gzip", help="of gzip, xz, zstd; gzip is always there")
+    parser.add_argument("--encoders", default="gzip", help=f"of {', '.join(ENCODERS)}; gzip is always there")
     parser.add_argument("--libraries", action="store_true")
     args = parser.parse_args()
     with open_lock() as lock:

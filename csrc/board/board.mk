@@ -1,6 +1,6 @@
 # The board program for each architecture (static, musl), and the same sources with sanitizers for the tests.
 BOARD_ARCHS ?= armhf arm64 amd64
-# What recompresses parts of images: gzip is always there; BOARD_ENCODERS=gzip,xz,zstd builds larger programs beside it.
+# What recompresses parts of images: gzip is always there; BOARD_ENCODERS=gzip,xz,zstd,lz4,lzo builds larger programs beside it.
 BOARD_ENCODERS ?= gzip
 
 .PHONY: board

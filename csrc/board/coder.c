@@ -168,6 +168,14 @@ static size_t coder_size(void *ctx, int encode, unsigned coding, uint64_t params
     case OTA_CODING_ZSTD:
         return coder_zstd_size(encode, params);
 #endif
+#ifdef OTA_BOARD_LZ4
+    case OTA_CODING_LZ4:
+        return coder_block_size(coder_lz4(), encode, params);
+#endif
+#ifdef OTA_BOARD_LZO
+    case OTA_CODING_LZO:
+        return coder_block_size(coder_lzo(), encode, params);
+#endif
     default:
         return 0;
     }
@@ -183,7 +191,17 @@ static size_t coder_size(void *ctx, int encode, unsigned coding, uint64_t params
 #else
 #define ZSTD_BIT 0u
 #endif
-#define CODINGS ((1u << OTA_CODING_DEFLATE) | (1u << OTA_CODING_GNUZIP) | XZ_BIT | ZSTD_BIT)
+#ifdef OTA_BOARD_LZ4
+#define LZ4_BIT (1u << OTA_CODING_LZ4)
+#else
+#define LZ4_BIT 0u
+#endif
+#ifdef OTA_BOARD_LZO
+#define LZO_BIT (1u << OTA_CODING_LZO)
+#else
+#define LZO_BIT 0u
+#endif
+#define CODINGS ((1u << OTA_CODING_DEFLATE) | (1u << OTA_CODING_GNUZIP) | XZ_BIT | ZSTD_BIT | LZ4_BIT | LZO_BIT)
 
 /* Which coding the memory of a direction is at work for. */
 static unsigned at_work[2];
@@ -208,6 +226,14 @@ static int coder_begin(void *ctx, int encode, unsigned coding, uint64_t params, 
     case OTA_CODING_ZSTD:
         return coder_zstd_begin(encode, params, raw, memory, len);
 #endif
+#ifdef OTA_BOARD_LZ4
+    case OTA_CODING_LZ4:
+        return coder_block_begin(coder_lz4(), encode, params, raw, memory, len);
+#endif
+#ifdef OTA_BOARD_LZO
+    case OTA_CODING_LZO:
+        return coder_block_begin(coder_lzo(), encode, params, raw, memory, len);
+#endif
     default:
         return -OTA_E_UNSUPPORTED;
     }
@@ -231,6 +257,11 @@ static int coder_step(void *ctx, int encode, struct ota_in *in, struct ota_out *
 #ifdef OTA_BOARD_ZSTD
     case OTA_CODING_ZSTD:
         return coder_zstd_step(encode, memory_of[encode], in, out, last);
+#endif
+#if defined(OTA_BOARD_LZ4) || defined(OTA_BOARD_LZO)
+    case OTA_CODING_LZ4:
+    case OTA_CODING_LZO:
+        return coder_block_step(memory_of[encode], in, out, last);
 #endif
     default:
         return -OTA_E_INTERNAL;
@@ -257,6 +288,14 @@ const char *board_coder_library(enum ota_coding_id id)
 #ifdef OTA_BOARD_ZSTD
     case OTA_CODING_ZSTD:
         return coder_zstd_library();
+#endif
+#ifdef OTA_BOARD_LZ4
+    case OTA_CODING_LZ4:
+        return coder_lz4_library();
+#endif
+#ifdef OTA_BOARD_LZO
+    case OTA_CODING_LZO:
+        return coder_lzo_library();
 #endif
     default:
         return NULL;

@@ -1,7 +1,8 @@
 /* coder.h - one coding each in its own file, behind the table in coder.c.
  *
- * Every function gets one direction's memory: size bytes that begin with the state of the coder. OTA_BOARD_XZ and
- * OTA_BOARD_ZSTD say what the program is built with (scripts/boardbuild.py --encoders).
+ * Every function gets one direction's memory: size bytes that begin with the state of the coder. OTA_BOARD_XZ,
+ * OTA_BOARD_ZSTD, OTA_BOARD_LZ4 and OTA_BOARD_LZO say what the program is built with (scripts/boardbuild.py
+ * --encoders).
  */
 #ifndef OTA_BOARD_CODER_H
 #define OTA_BOARD_CODER_H
@@ -36,5 +37,30 @@ size_t coder_zstd_size(int encode, uint64_t params);
 int coder_zstd_begin(int encode, uint64_t params, uint64_t raw, void *memory, size_t len);
 int coder_zstd_step(int encode, void *memory, struct ota_in *in, struct ota_out *out, int last);
 const char *coder_zstd_library(void);
+
+/* A coding of blocks without a frame: each is made in one call, both ways. */
+struct coder_block {
+    int levels;         /* the highest; 0 is another algorithm, which is fast */
+    int optimizes;      /* it knows CODER_BLOCK_OPTIMIZED */
+    size_t fast_tables; /* bytes of memory that its encoder takes, a multiple of 16 */
+    size_t slow_tables; /* and that of all other levels */
+    /* The most that so many bytes may become. */
+    size_t (*bound)(size_t size);
+    /* Both give the bytes that they wrote, 0 when it cannot be done in room bytes. What encode reads is lost. */
+    size_t (*encode)(int level, void *tables, uint8_t *src, size_t size, uint8_t *dst, size_t room);
+    size_t (*decode)(const uint8_t *src, size_t size, uint8_t *dst, size_t room);
+};
+
+/* Set in a level: the block is gone over once more. */
+#define CODER_BLOCK_OPTIMIZED 16
+
+size_t coder_block_size(const struct coder_block *b, int encode, uint64_t params);
+int coder_block_begin(const struct coder_block *b, int encode, uint64_t params, uint64_t raw, void *memory, size_t len);
+int coder_block_step(void *memory, struct ota_in *in, struct ota_out *out, int last);
+
+const struct coder_block *coder_lz4(void);
+const char *coder_lz4_library(void);
+const struct coder_block *coder_lzo(void);
+const char *coder_lzo_library(void);
 
 #endif

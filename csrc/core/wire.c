@@ -240,6 +240,8 @@ static const struct need_name need_names[] = {
     {"file", OTA_NEED_KIND(OTA_KIND_FILE)},
     {"full", OTA_NEED_ENGINE(OTA_ENGINE_FULL)},
     {"link", OTA_NEED_KIND(OTA_KIND_LINK)},
+    {"lz4-1.9.4", OTA_NEED_CODING(OTA_CODING_LZ4)},
+    {"lzo1x-2.10", OTA_NEED_CODING(OTA_CODING_LZO)},
     {"move", OTA_NEED_KIND(OTA_KIND_MOVE)},
     {"script", OTA_NEED_KIND(OTA_KIND_SCRIPT)},
     {"ubi", OTA_NEED_KIND(OTA_KIND_UBI)},

@@ -39,8 +39,8 @@ _OPTIONS: Final = (
                  help="Time for a smaller package. From 6 on --engine auto tries every engine for each file and sends "
                  "the smallest; below 5 the codec works less, on both sides. otastream inspect shows what was chosen."),
     click.option("--board-encoders", default=",".join(BOARD), show_default=True, metavar="NAMES",
-                 help="What the boards can compress again (see otaunpack --version), of gzip, xz, zstd: deltas look "
-                 "inside of images that are compressed so. none: they never do."),
+                 help="What the boards can compress again (see otaunpack --version), of gzip, xz, zstd, lz4, lzo: "
+                 "deltas look inside of images that are compressed so. none: they never do."),
     click.option("--codec", type=click.Choice([codec.name.lower() for codec in Codec]),
                  help="Compression of the package. [default: lzma, zstd below --effort 5, or what --ram has room for]"),
     click.option("--level", type=int, help="Level of the codec; without --codec that of zstd. "

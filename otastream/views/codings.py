@@ -16,11 +16,11 @@ from typing import Final, Protocol
 import xxhash
 import zstandard
 
-from otastream.errors import OtaError
 from otastream.model import CodingId
 from otastream.native import Buffer, Gnuzip, gnuzip_size
-from otastream.varint import Reader
-from otastream.views import shared
+from otastream.views import blocks, shared
+from otastream.views.sample import sample
+from otastream.views.xz_header import xz_filters
 
 SMALL: Final = frozenset({CodingId.DEFLATE, CodingId.GNUZIP})
 """Codings whose encoders take little memory."""
@@ -135,20 +135,6 @@ def _known_deflate() -> bool:
 
 
 _DEFLATE_ANSWER: Final = 0x86196F546656A185
-
-
-def sample(size: int) -> bytes:
-    """Data that looks a little like a program: words that come back, near and far, and noise."""
-    out, state = bytearray(), 1
-    while len(out) < size:
-        state = (state * 1103515245 + 12345) & 0x7FFFFFFF
-        kind, value = state >> 28, state >> 8
-        if kind < 4 or len(out) < 64:
-            out += value.to_bytes(4, "little")[: 1 + kind % 4]
-        else:
-            start = value % (len(out) - 32)
-            out += out[start : start + 3 + (value >> 16) % 24]
-    return bytes(out[:size])
 
 
 # ---- deflate by GNU gzip -------------------------------------------------------------------------------------------
@@ -321,6 +307,19 @@ def _known_zstd() -> bool:
 _ZSTD_ANSWER: Final = 0x7D0A891692348593
 
 
+# ---- blocks without a frame ----------------------------------------------------------------------------------------
+
+
+def lz4(level: int, *, longest: int) -> Coding:
+    """A block of LZ4 as liblz4 1.9.4 makes it. level: 0 its fast compressor, 1..12 LZ4_compress_HC."""
+    return Coding(CodingId.LZ4, blocks.params(level, longest))
+
+
+def lzo(level: int, *, longest: int, optimized: bool = False) -> Coding:
+    """A block of LZO1X as liblzo2 2.10 makes it. level: 0 LZO1X-1, 1..9 LZO1X-999."""
+    return Coding(CodingId.LZO, blocks.params(level, longest) | blocks.OPTIMIZED * optimized)
+
+
 def squashfs_coding(id_: CodingId, block: int) -> Coding:
     """How squashfs compresses with blocks of that size when it is told nothing else."""
     longest = max(13, block.bit_length() - 1)  # a metadata block has up to 8 KiB
@@ -328,6 +327,10 @@ def squashfs_coding(id_: CodingId, block: int) -> Coding:
         return xz(dictionary=2 * (block.bit_length() - 13), longest=longest)
     if id_ is CodingId.ZSTD:
         return zstd(level=15, longest=longest)
+    if id_ is CodingId.LZ4:
+        return lz4(0, longest=longest)
+    if id_ is CodingId.LZO:
+        return lzo(8, longest=longest, optimized=True)
     return deflate(9, wrapped=True)
 
 
@@ -378,6 +381,20 @@ LIBRARIES: Final[Mapping[CodingId, Library]] = {
     ),
     CodingId.XZ: _whole("xz-liblzma", _xz, _unxz, _xz_size, _known_xz),
     CodingId.ZSTD: _whole("zstd-1.5.4", _zstd, _unzstd, _zstd_size, _known_zstd),
+    CodingId.LZ4: _whole(
+        "lz4-1.9.4",
+        blocks.lz4,
+        blocks.unlz4,
+        blocks.lz4_size,
+        blocks.known_lz4,
+    ),
+    CodingId.LZO: _whole(
+        "lzo1x-2.10",
+        blocks.lzo,
+        blocks.unlzo,
+        blocks.lzo_size,
+        blocks.known_lzo,
+    ),
 }
 
 
@@ -422,6 +439,8 @@ def decoding(coding: Coding) -> Coding:
         return deflate(9, wrapped=bool(coding.params >> 15), window=coding.params >> 8 & 15)
     if coding.id is CodingId.ZSTD:
         return zstd(level=1, longest=coding.params >> 5 & 31)
+    if coding.id in (CodingId.LZ4, CodingId.LZO):
+        return Coding(coding.id, coding.params & 31 << 4)
     return coding
 
 
@@ -437,6 +456,8 @@ def candidates(coding: Coding, packed: memoryview) -> Iterator[Coding]:
         if found is not None:
             for preset in (6, 9, 0, 1, 2, 3, 4, 5, 7, 8):
                 yield xz(dictionary=found[0], longest=coding.params >> 14 & 31, preset=preset, branch=found[1])
+    elif coding.id in (CodingId.LZ4, CodingId.LZO):
+        yield from _block_candidates(coding)
     else:
         longest, checked = coding.params >> 5 & 31, bool(coding.params >> 10)
         for level in (3, 19) if checked else (15, 19):
@@ -456,26 +477,13 @@ def _deflates(*, wrapped: bool) -> Iterator[Coding]:
         yield deflate(9, wrapped=wrapped, strategy=strategy)
 
 
-def xz_filters(block: memoryview) -> tuple[int, int] | None:
-    """The dictionary byte and the branch filter that the header of a block names; None: others."""
-    header = bytes(block[: 4 * (1 + block[0])]) if len(block) > 20 else b""
-    if len(header) < 8 or header[1] & 0x3C:
-        return None
-    reader = Reader(header[2:])
-    try:
-        for bit in (0x40, 0x80):
-            if header[1] & bit:
-                reader.number()
-        filters = []
-        for _ in range(1 + (header[1] & 3)):
-            id_ = reader.number()
-            filters.append((id_, reader.take(reader.number())))
-    except (EOFError, OtaError):
-        return None
-    branches = [id_ for id_, _ in filters[:-1]]
-    if filters[-1][0] != 0x21 or len(filters[-1][1]) != 1 or len(branches) > 1 or any(filters[0][1][1:]):
-        return None
-    return filters[-1][1][0], branches[0] if branches else 0
+def _block_candidates(coding: Coding) -> Iterator[Coding]:
+    longest = coding.params >> 4 & 31
+    if coding.id is CodingId.LZ4:
+        yield from (lz4(level, longest=longest) for level in (0, 12, 9, *range(1, 12)))
+    else:
+        for level in (8, 9, *range(8)):
+            yield from (lzo(level, longest=longest, optimized=optimized) for optimized in (True, False))
 
 
 def size(coding: Coding, *, encode: bool) -> int:
@@ -525,4 +533,6 @@ def valid(coding: int, params: int) -> bool:
         )
     if coding == CodingId.ZSTD:
         return params < 1 << 11 and 1 <= params & 31 <= 22 and 12 <= params >> 5 & 31 <= 26
+    if coding in (CodingId.LZ4, CodingId.LZO):
+        return blocks.valid(params, blocks.LZ4_LEVELS if coding == CodingId.LZ4 else blocks.LZO_LEVELS)
     return False

@@ -26,6 +26,10 @@ CACHE: Final = 1 << 17
 """Bytes of decoded old that a board keeps; with the encoder of zlib and all else it stays within 1.5 MiB."""
 CACHE_LARGE: Final = 1 << 19
 """The same where the encoder takes several MiB anyway."""
+CACHE_NODES: Final = 1 << 15
+"""The same where all parts are small, as the nodes of flash file systems: one is decoded again in no time."""
+NODE: Final = 1 << 13
+"""Bytes of a small part at most."""
 GIVE_UP: Final = 24
 """So many parts in a row that no parameters reproduce: the rest of the container is not tried."""
 
@@ -84,8 +88,10 @@ def expand(
 def _front(parts: list[Part], segments: list[Segment]) -> Front:
     """With a cache that fits the parts, and the memory that the encoder takes anyway."""
     slot = min(CHUNK, max((part.raw for part in parts), default=CHUNK))
-    large = any(item.coding is not None and item.coding.id not in codings.SMALL for item in segments)
-    slots = min(SLOTS_MAX, (CACHE_LARGE if large else CACHE) // slot)
+    used = {item.coding for item in segments if item.coding is not None}
+    large = any(codings.size(coding, encode=True) > 2 * CACHE_LARGE for coding in used)
+    cache = CACHE_LARGE if large else CACHE_NODES if slot <= NODE else CACHE
+    slots = min(SLOTS_MAX, cache // slot)
     return Front(parts or None, segments, slots, slot)
 
 

@@ -26,7 +26,8 @@ class _Params(ctypes.Structure):
     _fields_ = tuple((f"p{number}", ctypes.c_uint) for number in range(7))
 
 
-def _open(name: str) -> Any:
+def open_library(name: str) -> Any:
+    """A shared library by its name, or None."""
     try:
         return ctypes.CDLL(name)
     except OSError:
@@ -126,13 +127,13 @@ class Zstd:
 
 @functools.cache
 def lzma() -> Lzma | None:
-    library = _open("liblzma.so.5")
+    library = open_library("liblzma.so.5")
     return None if library is None else Lzma(library)
 
 
 @functools.cache
 def zstd() -> Zstd | None:
-    library = _open("libzstd.so.1")
+    library = open_library("libzstd.so.1")
     try:
         return None if library is None else Zstd(library)
     except AttributeError:  # built without what this needs

@@ -20,7 +20,9 @@ METADATA: Final = 8192
 _SUPER: Final = struct.Struct("<4sIIIIHHHHHHQQQQQQQQ")
 _NONE: Final = (1 << 64) - 1
 _UNCOMPRESSED: Final = 1 << 24
-_COMPRESSORS: Final = {1: CodingId.DEFLATE, 4: CodingId.XZ, 6: CodingId.ZSTD}
+_COMPRESSORS: Final = {
+    1: CodingId.DEFLATE, 3: CodingId.LZO, 4: CodingId.XZ, 5: CodingId.LZ4, 6: CodingId.ZSTD,
+}  # fmt: skip
 NAMES: Final = {1: "gzip", 2: "lzma", 3: "lzo", 4: "xz", 5: "lz4", 6: "zstd"}
 
 

@@ -17,10 +17,12 @@ from board.test_ram import used
 from otastream.model import CodingId
 from otastream.views import codings
 
-LIMIT_KIB = {"gzip": 1536, "xz": 6144, "zstd": 6144}
+LIMIT_KIB = {"gzip": 1536, "xz": 6144, "zstd": 6144, "lz4": 1792, "lzo": 2304}
 """Address space for applying, with blocks of 128 KiB."""
 
-CODINGS = {"gzip": CodingId.DEFLATE, "xz": CodingId.XZ, "zstd": CodingId.ZSTD}
+CODINGS = {
+    "gzip": CodingId.DEFLATE, "xz": CodingId.XZ, "zstd": CodingId.ZSTD, "lz4": CodingId.LZ4, "lzo": CodingId.LZO,
+}  # fmt: skip
 
 
 def squashed(folder: Path, top: Path, name: str) -> bytes:
@@ -31,10 +33,11 @@ def squashed(folder: Path, top: Path, name: str) -> bytes:
 
 
 def program(name: str) -> Path:
-    """The board program with all encoders, beside the usual one."""
-    build = [sys.executable, str(TREE / "scripts/boardbuild.py"), "--encoders", "gzip,xz,zstd", "armhf"]
+    """The board program that has this encoder: the usual one, one with a small library, one with the large ones."""
+    others = {"gzip": (), "lz4": ("lz4",), "lzo": ("lzo",)}.get(name, ("xz", "zstd"))
+    build = [sys.executable, str(TREE / "scripts/boardbuild.py"), "--encoders", ",".join(["gzip", *others]), "armhf"]
     subprocess.run(build, check=True, capture_output=True)
-    return TREE / "build/board" / ("armhf" if name == "gzip" else "armhf-xz-zstd") / "otaunpack"
+    return TREE / "build/board" / "-".join(["armhf", *others]) / "otaunpack"
 
 
 @pytest.mark.usefixtures("pnand")
@@ -86,3 +89,44 @@ def test_squashfs_images_on_volumes(bench: Bench, shop: Workshop, tmp_path: Path
         use = used(text)
         print(f"squashfs {name}: {text}")
         assert (use.code, use.address_space) == (0, LIMIT_KIB[name])
+
+
+@pytest.mark.usefixtures("pnand")
+def test_ubifs_images_on_volumes(bench: Bench, shop: Workshop, tmp_path: Path) -> None:
+    """Nodes by LZO, as mkfs.ubifs makes them: mounted as ubifs and compared, within the bound of the usual program."""
+    if CodingId.LZO not in codings.present():
+        pytest.skip("no liblzo2 on this machine")
+    old, new = folder_pair(tmp_path, files=12, size=100_000)
+    paths = [media.ubifs(tmp_path / f"{top.name}.ubifs", top, block=126976, blocks=40) for top in (old, new)]
+    images = [path.read_bytes() for path in paths]
+    made = shop.image(
+        "ubifs", images[1], "/dev/ubi0_1", old=images[0], source="/dev/ubi0_0", kind="ubi",
+        encoders=frozenset({CodingId.LZO}),
+    )  # fmt: skip
+    assert made.stat().st_size < len(images[1]) // 3
+    files: dict[str, Path | bytes] = {
+        "tree": tree(new), "old": images[0], "new": images[1], "p.ota": made, "run": program("lzo"),
+    }  # fmt: skip
+    chip = media.Nand(tmp_path / "chip", parts=(160,)).make(bad=[3, 50])
+    job = Job(
+        chip.load
+        + f"""
+        ubiattach -m 0 -d 0 >/dev/null
+        ubimkvol /dev/ubi0 -N a -s 6MiB >/dev/null
+        ubimkvol /dev/ubi0 -N b -s 6MiB >/dev/null
+        ubiupdatevol /dev/ubi0_0 /job/old
+        ubiupdatevol /dev/ubi0_1 -t
+        chmod +x /job/run
+        /job/bound -a {LIMIT_KIB["gzip"]} /job/run --progress none -x /job/p.ota
+        cmp -n {len(images[1])} /dev/ubi0_1 /job/new
+        mount -t ubifs /dev/ubi0_1 /mnt
+        same_tree /job/tree /mnt
+        umount /mnt
+        """,
+        files,
+        ("disk", "ubifs"),
+    )
+    result = bench.succeed(Virt([chip.path], ram=128), job, timeout=900)
+    use = used(result.find("@@BOUND")[0])
+    print(f"ubifs lzo: {use}")
+    assert (use.code, use.address_space) == (0, LIMIT_KIB["gzip"])
