@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from otastream.views import codings, gzip, squashfs, xz, zipped, zstd
+from otastream.views import codings, gzip, squashfs, ubifs, xz, zipped, zstd
 from otastream.views.codings import Coding
 
 
@@ -46,7 +46,9 @@ class Scan:
 
 
 _Reader = Callable[[memoryview, int], tuple[list[Found], int, str]]
-"""(image, offset of the container) -> its parts, where it ends, its name. ValueError: damaged, or none at all."""
+"""(image, offset of the container) -> its parts, where it ends, its name ("": nothing to tell). ValueError: damaged, or
+none at all.
+"""
 
 
 def _squashfs(image: memoryview, start: int) -> tuple[list[Found], int, str]:
@@ -88,6 +90,14 @@ def _zip(image: memoryview, start: int) -> tuple[list[Found], int, str]:
     return [Found(image, data, packed, coding, size, "zip")], data + packed, "zip"
 
 
+def _ubifs(image: memoryview, start: int) -> tuple[list[Found], int, str]:
+    node = ubifs.node(image, start)
+    if node.coding is None:
+        return [], node.end, ""
+    name = f"ubifs {node.kind}"
+    return [Found(image, node.begin, node.end - node.begin, node.coding, node.size, name)], node.end, name
+
+
 class DamagedError(ValueError):
     """A container that was recognised, but of which nothing can be used. end: where looking goes on."""
 
@@ -102,6 +112,7 @@ _MAGICS: Final[tuple[tuple[bytes, _Reader], ...]] = (
     (xz.MAGIC, _xz),
     (zstd.MAGIC, _zstd),
     (zipped.MAGIC, _zip),
+    (ubifs.MAGIC, _ubifs),
 )
 MAGICS: Final = tuple(magic for magic, _ in _MAGICS)
 """Without one of these, nothing is found."""
@@ -123,7 +134,8 @@ def scan(image: memoryview) -> Scan:
         except ValueError:
             continue
         parts += found
-        notes[name] = None
+        if name:
+            notes[name] = None
     return Scan(parts, ", ".join(notes))
 
 
