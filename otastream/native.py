@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -329,6 +329,13 @@ def sketch(data: Buffer) -> list[int]:
     out = ffi.new("uint32_t[]", SKETCH)
     view = ffi.from_buffer("uint8_t[]", data)
     return list(out[0 : lib.ota_sketch(view, len(view), out, SKETCH)])
+
+
+def holds_any(data: Buffer, strings: Sequence[bytes]) -> bool:
+    """Whether one of a few byte strings, of three bytes or more, is anywhere in data."""
+    lengths = bytes(map(len, strings))
+    view = ffi.from_buffer("uint8_t[]", data)
+    return bool(lib.ota_holds_any(view, len(view), b"".join(strings), lengths, len(strings)))
 
 
 @dataclass(frozen=True, slots=True)

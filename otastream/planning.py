@@ -17,7 +17,7 @@ from otastream.model import WORKSPACE_UNIT, Block, File, Manifest, Ubi, When
 from otastream.options import PackOptions, check_options, engine_memory, engines, workspace_max
 from otastream.spool import Steps, Trees
 from otastream.stages.diff import VIEW_COST, Views, diff
-from otastream.stages.hash import hash_entries, holds_any, sketch_file
+from otastream.stages.hash import hash_entries, holds_magic, sketch_file
 from otastream.stages.limit import limit
 from otastream.stages.plan import Place, plan
 from otastream.stages.scan import scan
@@ -136,7 +136,7 @@ def _look_inside(steps: Steps, options: PackOptions, cache: DeltaCache | None) -
     def wanted() -> Iterator[Step]:
         for number, step in steps.deltas():
             content = step.content
-            if content is not None and content.digest != content.old_digest and holds_any(content.new, MAGICS):
+            if content is not None and content.digest != content.old_digest and holds_magic(content.new, MAGICS):
                 numbers.append(number)
                 yield step
 

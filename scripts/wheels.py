@@ -33,6 +33,14 @@ NUMPY: Final = (
         "numpy", "1.26.4", "manylinux2014_aarch64", "7ab55401287bfec946ced39700c053796e7cc0e3acbef09993a9ad2adba6ca6e"
     ),
 )
+PANDAS: Final = (
+    Wheel(
+        "pandas", "2.2.2", "manylinux2014_aarch64", "58b84b91b0b9f4bafac2a0ac55002280c094dfc6402402332c0913a59654ab2b"
+    ),
+    Wheel(
+        "pandas", "2.2.3", "manylinux2014_aarch64", "cd8d0c3be0515c12fed0bdbae072551c8b54b7192c7b1fda0ba56059a0179698"
+    ),
+)
 RUFF: Final = (
     Wheel("ruff", "0.6.8", "manylinux_2_17_armv7l", "9f1476236b3eacfacfc0f66aa9e6cd39f2a624cb73ea99189556015f27c0bdeb"),
     Wheel("ruff", "0.6.9", "manylinux_2_17_armv7l", "eae02b700763e3847595b9d2891488989cac00214da7f845f4bcf2989007d577"),

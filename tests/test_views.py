@@ -240,6 +240,7 @@ def test_boards_without_the_encoder_get_no_view(tmp_path: Path) -> None:
     (6 | 11 << 14, CodingId.XZ), (6 | 27 << 14, CodingId.XZ), (0 | 17 << 5, CodingId.ZSTD),
     (23 | 17 << 5, CodingId.ZSTD), (15 | 11 << 5, CodingId.ZSTD), (15 | 27 << 5, CodingId.ZSTD),
     (13 | 17 << 4, CodingId.LZ4), (11 << 4, CodingId.LZ4), (27 << 4, CodingId.LZ4), (10 | 17 << 4, CodingId.LZO),
+    (6 | 17 << 14 | 1 << 20, CodingId.XZ), (15 | 17 << 5 | 1 << 11, CodingId.ZSTD),
 ])  # fmt: skip
 def test_parameters_of_other_libraries_out_of_range(params: int, id_: CodingId) -> None:
     assert not codings.valid(id_, params)

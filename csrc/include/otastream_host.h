@@ -51,6 +51,10 @@ int ota_diff_bsdiff_part(const struct ota_sorter *sorter, const uint8_t *old_dat
  * every machine. */
 uint32_t ota_sketch(const uint8_t *data, uint64_t size, uint32_t *out, uint32_t room);
 
+/* 1: one of `count` byte strings is in data; 0: none. They stand one after the other in bytes; lengths has theirs, at
+ * least 3 each (1 is the answer where that is not so). */
+int ota_holds_any(const uint8_t *data, uint64_t size, const uint8_t *bytes, const uint8_t *lengths, uint32_t count);
+
 /* The same in two steps, for who chooses among the pieces that new is made of. ota_diff_pieces writes them to fd: for
  * each three uint64_t in the machine's order, where it is in new, where in old, and its length; in the order of new,
  * without overlap. ota_encode_pieces writes the payload that makes new_data of these pieces (`pieces` times three

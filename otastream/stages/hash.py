@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
 import xxhash
 
 from otastream.errors import Code, OtaError, error
-from otastream.native import sketch
+from otastream.native import holds_any, sketch
 from otastream.tree import READ_SIZE, Entry, Kind, Stamp, show
 
 
@@ -40,6 +40,10 @@ SKETCHED: Final = 4 << 20
 """Bytes from the front of a file that its sketch is made of."""
 
 
+MAGIC_READ: Final = 1 << 17
+"""Bytes that are looked through at once, while they are in the cache."""
+
+
 def sketch_file(path: bytes) -> list[int]:
     """What tells whether a file is like another one (``native.sketch``). INPUT: it cannot be read.
 
@@ -52,20 +56,19 @@ def sketch_file(path: bytes) -> list[int]:
         raise _unreadable(exc, path) from exc
 
 
-def holds_any(path: bytes, magics: Collection[bytes]) -> bool:
-    """Whether one of these byte strings is anywhere in a file. INPUT: it cannot be read.
+def holds_magic(path: bytes, magics: Sequence[bytes]) -> bool:
+    """Whether one of these byte strings, of three bytes or more, is anywhere in a file. INPUT: it cannot be read.
 
     No more than a hint, as above.
     """
     overlap = max(map(len, magics)) - 1
-    tail = b""
+    buffer = memoryview(bytearray(overlap + MAGIC_READ))
     try:
         with open(path, "rb", buffering=0) as file:
-            while data := file.read(READ_SIZE):
-                data = tail + data
-                if any(magic in data for magic in magics):
+            while size := file.readinto(buffer[overlap:]):
+                if holds_any(buffer[: overlap + size], magics):
                     return True
-                tail = data[-overlap:]
+                buffer[:overlap] = buffer[size : overlap + size]
     except OSError as exc:
         raise _unreadable(exc, path) from exc
     return False

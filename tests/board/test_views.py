@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,12 @@ import pytest
 from board import media
 from board.machine import Job, Virt
 from board.provide import TREE
-from board.releases import Workshop, folder_pair, tree
+from board.releases import Workshop, folder_pair, package, tree
 from board.rig import Bench
 from board.test_ram import used
-from otastream.model import CodingId
+from otastream.config import Folder
+from otastream.inspection import inspect_package
+from otastream.model import CodingId, File
 from otastream.views import codings
 
 LIMIT_KIB = {"gzip": 1536, "xz": 6144, "zstd": 6144, "lz4": 1792, "lzo": 2304}
@@ -38,6 +41,42 @@ def program(name: str) -> Path:
     build = [sys.executable, str(TREE / "scripts/boardbuild.py"), "--encoders", ",".join(["gzip", *others]), "armhf"]
     subprocess.run(build, check=True, capture_output=True)
     return TREE / "build/board" / "-".join(["armhf", *others]) / "otaunpack"
+
+
+def test_modules_and_archives_of_a_folder(bench: Bench, tmp_path: Path) -> None:
+    """As gzip and a zip program make them, within the bound of zlib's."""
+    sides = folder_pair(tmp_path, files=12, size=200_000)
+    for side in sides:
+        contents = [path for path in sorted(side.rglob("*")) if path.is_file() and not path.is_symlink()]
+        with zipfile.ZipFile(side / "app.apk", "w", zipfile.ZIP_DEFLATED) as archive:
+            for path in contents[::2]:
+                archive.write(path, str(path.relative_to(side)))
+        for path in contents[1::2]:
+            subprocess.run(["gzip", "-n", path], check=True)
+    old, new = sides
+    top = tmp_path / "top"
+    top.mkdir()
+    package(top / "p.ota", folders=(Folder(old=str(old), new=str(new), dest="/config"),))
+    records = [entry.record for entry in inspect_package(str(top / "p.ota")).entries]
+    viewed = [item for item in records if isinstance(item, File) and item.new_view]
+    assert len(viewed) > 3
+    want = tree(new)
+    old.rename(top / "config")
+    disk = media.ext4(tmp_path / "disk.img", top, mib=64)
+    job = Job(
+        f"""
+        mount -t ext4 -o ro /dev/vda /mnt
+        cp -a /mnt/config /tmp
+        /job/bound -a {LIMIT_KIB["gzip"]} /job/otaunpack --progress none -x /mnt/p.ota --root /tmp
+        same_tree /job/tree /tmp/config
+        """,
+        {"tree": want},
+        ("disk", "ext4"),
+    )
+    result = bench.succeed(Virt([disk], ram=192, synced=False), job, timeout=900)
+    use = used(result.find("@@BOUND")[0])
+    print(f"files with views: {use}")
+    assert (use.code, use.address_space) == (0, LIMIT_KIB["gzip"])
 
 
 @pytest.mark.usefixtures("pnand")
