@@ -12,6 +12,7 @@ FUZZ_SYSROOT   := .cache/cross/amd64/usr/lib/x86_64-linux-gnu
 FUZZ_LIBS_codec := -isystem build/board/san/include $(FUZZ_SYSROOT)/libz.a $(FUZZ_SYSROOT)/libzstd.a \
 	$(FUZZ_SYSROOT)/liblzma.a
 FUZZ_LIBS_gnuzip := -isystem build/board/san/include $(FUZZ_SYSROOT)/libz.a
+FUZZ_LIBS_keys := -isystem build/board/san/include $(FUZZ_SYSROOT)/libsodium.a
 FUZZ_LIBS_picture := -isystem build/board/san/include $(FUZZ_SYSROOT)/libjpeg.a $(FUZZ_SYSROOT)/libpng16.a $(FUZZ_SYSROOT)/libz.a
 
 .PHONY: fuzz
@@ -31,6 +32,41 @@ $(FUZZ_TARGETS:%=$(FUZZ)/%): $(FUZZ)/%: tests/fuzz/fuzz_%.c $(FUZZ_SOURCES) $(wi
 	@mkdir -p $(@D)
 	$(if $(FUZZ_LIBS_$*),$(PYTHON) scripts/boardbuild.py --libraries)
 	$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined $< csrc/core/*.c $(FUZZ_LIBS_$*) -lm -o $@
+
+# What the inputs that are known - seeds, what was found here and what is kept - reach of the files that a target is for.
+FUZZ_OF_records  := core/wire.c core/cbor.c
+FUZZ_OF_exec     := core/exec.c core/exec_expect.c core/exec_node.c core/exec_payload.c core/exec_tree.c core/exec_in_place.c \
+	core/in_place.c core/exec_env.c core/flash.c
+FUZZ_OF_frames   := board/frames.c
+FUZZ_OF_codec    := board/codec.c
+FUZZ_OF_bspatch  := core/bspatch.c
+FUZZ_OF_xref     := core/xref.c core/xref_map.c core/xref_model.c core/xref_insn.c core/xref_form.c core/xref_predict.c \
+	core/xref_code.c core/xref_step.c
+FUZZ_OF_view     := core/view.c core/view_old.c core/view_new.c
+FUZZ_OF_display  := display/lines.c display/scene.c
+FUZZ_OF_picture  := display/picture.c
+FUZZ_OF_gnuzip   := core/gnuzip.c core/gnuzip_block.c core/gnuzip_tree.c
+FUZZ_OF_slots    := core/env.c core/slots.c
+FUZZ_OF_keys     := board/keys.c
+
+.PHONY: fuzz-coverage
+fuzz-coverage: $(FUZZ_TARGETS:%=$(FUZZ)/cover/%) $(FUZZ)/seeds/.made ## lines that all known inputs of each fuzz target reach, of the files it is for
+	@printf '%-9s %7s  %-24s %6s %6s %5s\n' target inputs file lines missed %; for n in $(FUZZ_TARGETS); do \
+		mkdir -p $(FUZZ)/corpus/$$n tests/fuzz/corpus/$$n; export LLVM_PROFILE_FILE=$(FUZZ)/cover/$$n.profraw; \
+		count=$$($(FUZZ)/cover/$$n $(FUZZ)/corpus/$$n tests/fuzz/corpus/$$n $(FUZZ)/seeds/$$n) || exit 1; \
+		llvm-profdata merge -o $(FUZZ)/cover/$$n.profdata $(FUZZ)/cover/$$n.profraw || exit 1; \
+		$(MAKE) --no-print-directory -s fuzz-covered TARGET=$$n COUNT="$${count% inputs}" || exit 1; done
+
+.PHONY: fuzz-covered
+fuzz-covered:
+	@llvm-cov export -summary-only -instr-profile=$(FUZZ)/cover/$(TARGET).profdata $(FUZZ)/cover/$(TARGET) | \
+		$(PYTHON) -m tests.fuzz.covered $(TARGET) $(COUNT) $(addprefix csrc/,$(FUZZ_OF_$(TARGET)))
+
+$(FUZZ_TARGETS:%=$(FUZZ)/cover/%): $(FUZZ)/cover/%: tests/fuzz/fuzz_%.c $(FUZZ_SOURCES) $(wildcard csrc/core/*.[ch])
+	@command -v $(FUZZ_CC) llvm-cov >/dev/null || scripts/apt.sh fuzz
+	@mkdir -p $(@D)
+	$(if $(FUZZ_LIBS_$*),$(PYTHON) scripts/boardbuild.py --libraries)
+	$(FUZZ_CC) $(FUZZ_FLAGS) -fprofile-instr-generate -fcoverage-mapping $< tests/fuzz/replay.c csrc/core/*.c $(FUZZ_LIBS_$*) -lm -o $@
 
 # The same targets with a main that replays files.
 .PHONY: fuzz-replay

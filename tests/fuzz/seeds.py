@@ -5,6 +5,7 @@ They are made anew whenever they are needed; tests/fuzz/corpus/TARGET holds what
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 import sys
@@ -163,6 +164,36 @@ def xrefs() -> Iterator[bytes]:
             yield sizes + bytes([number * 40, 255 - number * 40]) + file.read()
 
 
+def boards() -> Iterator[bytes]:
+    """fw_env.config, slots, command line, two copies of an environment, changes of it."""
+    config = b"# environment\n/dev/env 0x0 0x200 0x400 2\n/dev/env 0x1000 0x200 0x400 2\n"
+    apart = b"/dev/env 0 512\n/dev/env2 0 512\n"
+    one = b"/dev/env 0x0 0x200\n"
+    plain = b"a /dev/mtd3 /dev/mtd5\nb /dev/mtd4 /dev/mtd6\nselect BOOT_ORDER \"A B\" \"B A\"\n"
+    vendor = b"a /dev/a\nb /dev/b\nselect slot 0 1\ntrial none\ngood meta 80\nboot a x=1\nboot b x=2\n"
+    copies = (b"\1BOOT_ORDER=A B|upgrade_available=1|bootcount=2|", b"\0BOOT_ORDER=B A|ota_incomplete=a|")
+    bytes_of = (b"\1slot=0|meta=81,03|a=1|", b"\0slot=1|meta=0x80,0x0|")
+    changes = b"\x82\x82\x41a\x41b\x81\x49bootcount"
+    for number, (file, slots, line, values) in enumerate((
+        (config, plain, b"root=/dev/mtdblock5 ro", copies), (config, vendor, b"x=2", bytes_of),
+        (apart, vendor, b"", bytes_of), (one, plain, b"root=/dev/ubiblock0_1", copies),
+    )):  # fmt: skip
+        for medium in range(4):
+            head = bytes([12 | medium, number * 5 + medium * 16, file == apart])
+            yield head + b"\xfe".join((file, slots, line, *values, changes))
+
+
+def keys() -> Iterator[bytes]:
+    """Files of one key, of two with text around them, and of what is none."""
+    spki = bytes.fromhex("302a300506032b6570032100")
+    made = [base64.encodebytes(spki + bytes([number] * 32)) for number in (1, 2)]
+    blocks = [b"-----BEGIN PUBLIC KEY-----\n" + text + b"-----END PUBLIC KEY-----\n" for text in made]
+    yield blocks[0]
+    yield b"the vendor\n" + blocks[0].replace(b"\n", b"\r\n") + b"spare\n" + blocks[1]
+    yield blocks[0].replace(b"MCow", b"MCox")
+    yield blocks[0][:-20]
+
+
 TARGETS: Final = {
     "records": records,
     "exec": executor,
@@ -174,6 +205,8 @@ TARGETS: Final = {
     "display": progress_lines,
     "picture": pictures,
     "xref": xrefs,
+    "slots": boards,
+    "keys": keys,
 }
 
 
