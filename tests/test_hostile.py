@@ -70,9 +70,9 @@ def script(when: int, text: str) -> bytes:
     return b.record(b.SCRIPT, b.content(text.encode()) | {b.WHEN: when}, text.encode())
 
 
-def cost(applier: Applier, package: Path, root: Path) -> tuple[int, float, int]:
+def cost(applier: Applier, package: Path, root: Path, *options: str) -> tuple[int, float, int]:
     """Exit code, seconds of CPU, KiB of memory at most."""
-    with subprocess.Popen(applier.argv(package, root), stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(applier.argv(package, root, *options), stderr=subprocess.DEVNULL) as process:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     return process.returncode, usage.ru_utime + usage.ru_stime, usage.ru_maxrss
@@ -363,6 +363,100 @@ def test_an_image_that_is_none_of_ours(applier: Applier, root: Path, outside: Pa
     assert code == (Code.TARGET if what == "folder" else 0)
     assert seconds < SECONDS
     assert (root / "dev/p").read_bytes() == (OLD if code else new) + bytes(1000)
+
+
+# ---- the scratch of an update in place -----------------------------------------------------------------------------
+
+UNIT = 4096
+SWAPPED = b.noise(3 * UNIT)
+
+
+def swap(*, scratch: int, kept: int = UNIT) -> tuple[bytes, bytes]:
+    """The expect and the record that exchange the first two of three units of /dev/p, and keep bytes of the first."""
+    new = SWAPPED[UNIT : 2 * UNIT] + SWAPPED[:UNIT] + SWAPPED[2 * UNIT :]
+    payload = b.segment(0, new[:UNIT], b.triple([(UNIT, b"")], b"", UNIT), kept=[(0, kept)], last=1)
+    payload += b.segment(0, new[UNIT : 2 * UNIT], b.triple([(UNIT, b"")], b""))
+    known = {b.SIZE: len(SWAPPED), b.DIGEST: b.xxh(SWAPPED)}
+    fields = {b.TARGETS: [b"/dev/p"], b.SIZE: len(new), b.DIGEST: b.xxh(new), b.SOURCE: known, b.UNIT: UNIT,
+              b.PLAN: b.xxh(payload)}  # fmt: skip
+    expect = b.record(b.EXPECT, fields | {b.TYPE: 5, b.SCRATCH: scratch})
+    return expect, b.record(b.BLOCK, fields | {b.ENGINE: 1}, payload)
+
+
+ENOUGH = 72 + UNIT + UNIT
+
+
+@pytest.mark.parametrize(("scratch", "code"), [(ENOUGH, 0), (ENOUGH - 1, Code.LIMIT), (1 << 62, Code.SPACE)])
+def test_a_scratch_that_is_not_what_the_package_said(
+    applier: Applier, root: Path, outside: Path, scratch: int, code: int
+) -> None:
+    """More than was asked for is not taken, and more than there is is not begun with."""
+    write(root / "dev/p", SWAPPED)
+    expect, record = swap(scratch=scratch)
+    before = state(root)
+    package = put(root, expect, script(1, "exit 0\n"), record)
+    assert applier.code(package, root, "--volatile-scratch") == code
+    assert (state(root) == before) == (code != 0)
+    assert list((root / "tmp").iterdir()) == []
+
+
+def cut_short(applier: Applier, root: Path, expect: bytes, record: bytes) -> bytes:
+    """Half of the update, from a pipe whose package ends in the second segment; the whole stream."""
+    whole = b.stream(expect, record)
+    data = b.Package(whole[: whole.index(record) + len(record) - 16]).build()
+    assert applier.run("-", root, "--volatile-scratch", stdin=data).returncode == Code.FORMAT
+    return whole
+
+
+def test_kept_bytes_that_somebody_exchanged(applier: Applier, root: Path, outside: Path) -> None:
+    """Between a cut and the next run: what is made of them is none of the package, and does not reach the node."""
+    write(root / "dev/p", SWAPPED)
+    expect, record = swap(scratch=ENOUGH)
+    whole = cut_short(applier, root, expect, record)
+    half = (root / "dev/p").read_bytes()
+    assert half[:UNIT] == SWAPPED[UNIT : 2 * UNIT]
+    kept = [path for path in (root / "tmp").iterdir() if path.read_bytes() == SWAPPED[:UNIT]]
+    assert len(kept) == 1
+    kept[0].write_bytes(bytes(UNIT))
+    assert applier.code(wrap(root, whole), root, "--volatile-scratch") == Code.RESULT
+    assert (root / "dev/p").read_bytes() == half
+    kept[0].write_bytes(SWAPPED[:UNIT])
+    assert applier.code(wrap(root, whole), root, "--volatile-scratch") == 0
+
+
+@pytest.mark.parametrize("what", ["link", "pipe", "folder", "endless"])
+def test_a_journal_that_is_none_of_ours(applier: Applier, root: Path, outside: Path, what: str) -> None:
+    """A name of the scratch that somebody has taken is not believed, and never written through."""
+    write(root / "dev/p", SWAPPED)
+    expect, record = swap(scratch=ENOUGH)
+    cut_short(applier, root, expect, record)
+    names = [path.name for path in (root / "tmp").iterdir()]
+    for name in names:
+        path = root / "tmp" / name
+        content = path.read_bytes()
+        path.unlink()
+        if what == "folder":
+            write(path / "inside", b"")
+        elif what == "pipe":
+            os.mkfifo(path)
+        elif what == "link":
+            write(root.parent / "copies" / name, content)
+            path.symlink_to(root.parent / "copies" / name)
+        else:
+            path.touch()
+            os.truncate(path, 1 << 40)
+    write(root / "dev/p", SWAPPED)
+    package = put(root, expect, record)
+    code, seconds, _ = cost(applier, package, root, "--volatile-scratch")
+    assert code == (Code.TARGET if what == "folder" else 0)
+    assert seconds < SECONDS
+    if code == 0:
+        assert (root / "dev/p").read_bytes()[:UNIT] == SWAPPED[UNIT : 2 * UNIT]
+        assert list((root / "tmp").iterdir()) == []
+    else:
+        assert (root / "dev/p").read_bytes() == SWAPPED
+    if what == "link":
+        assert all(path.stat().st_size > 0 for path in (root.parent / "copies").iterdir())
 
 
 # ---- devices that fail ---------------------------------------------------------------------------------------------

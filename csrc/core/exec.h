@@ -88,6 +88,7 @@ struct ota_exec {
     unsigned wrong;     /* bit per target that is not right */
     unsigned at_target; /* target that the payload goes to */
     struct ota_in_place in_place;
+    uint64_t scratch; /* bytes that the expects in place have asked of the temporary folder, at most */
 
     struct ota_fs fs[OTA_FS_MAX];
     unsigned fs_count;

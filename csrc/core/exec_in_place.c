@@ -145,6 +145,20 @@ static int replace_unit(struct ota_exec *ex)
 
 /* ---- one segment ------------------------------------------------------------------------------------------------- */
 
+/* What the segment needs of the scratch, with all that is kept for others, is no more than the package has said, in
+ * an expect: that much was found free before anything was written. */
+static int check_scratch(struct ota_exec *ex)
+{
+    const struct ota_in_place *in = &ex->in_place;
+    uint64_t need = OTA_JOURNAL_BYTES + (uint64_t)ota_in_place_new_len(&ex->rec, in->unit);
+    unsigned i;
+    for (i = 0; i < in->kept_count; i++)
+        need += in->kept[i].len;
+    return ex->scratch == 0 || need <= ex->scratch
+               ? 0
+               : ota_exec_fail(ex, ERR(LIMIT), "more scratch than the package has said");
+}
+
 /* Old bytes of the unit that later segments read go to a file of their own. */
 static int keep_ranges(struct ota_exec *ex)
 {
@@ -178,6 +192,8 @@ static int segment_begin(struct ota_exec *ex)
     in->engine_done = 0;
     if (!in->decodes)
         return 0;
+    if ((st = check_scratch(ex)) != 0)
+        return st;
     if ((st = ota_in_place_unit_digest(ex, &ex->source_reader, in->unit, &digest)) != 0 || (st = keep_ranges(ex)) != 0)
         return st;
     in->rest = in->all ^ digest;

@@ -282,6 +282,8 @@ int ota_in_place_expect(struct ota_exec *ex, uint64_t *space)
     uint64_t used;
     int st = ota_in_place_look(ex, OTA_NODE_CHECK, &state);
     *space = 0;
+    if (ex->rec.scratch > ex->scratch)
+        ex->scratch = ex->rec.scratch;
     if (st != 0 || state == OTA_IS_NEW)
         return st != 0 ? st : 1;
     if (state == OTA_IS_OTHER)
