@@ -1,6 +1,6 @@
-"""Lines of files that a fuzz target reaches, from ``llvm-cov export -summary-only`` on stdin: ``make fuzz-coverage``.
+"""What a fuzz target reaches of the files it is for: ``python -m tests.fuzz.covered TARGET INPUTS FILE...``.
 
-    python -m tests.fuzz.covered TARGET INPUTS FILE...
+Reads ``llvm-cov export -summary-only`` from stdin; ``make fuzz-coverage`` runs it for each target.
 """
 
 from __future__ import annotations

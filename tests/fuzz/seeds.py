@@ -169,7 +169,7 @@ def boards() -> Iterator[bytes]:
     config = b"# environment\n/dev/env 0x0 0x200 0x400 2\n/dev/env 0x1000 0x200 0x400 2\n"
     apart = b"/dev/env 0 512\n/dev/env2 0 512\n"
     one = b"/dev/env 0x0 0x200\n"
-    plain = b"a /dev/mtd3 /dev/mtd5\nb /dev/mtd4 /dev/mtd6\nselect BOOT_ORDER \"A B\" \"B A\"\n"
+    plain = b'a /dev/mtd3 /dev/mtd5\nb /dev/mtd4 /dev/mtd6\nselect BOOT_ORDER "A B" "B A"\n'
     vendor = b"a /dev/a\nb /dev/b\nselect slot 0 1\ntrial none\ngood meta 80\nboot a x=1\nboot b x=2\n"
     copies = (b"\1BOOT_ORDER=A B|upgrade_available=1|bootcount=2|", b"\0BOOT_ORDER=B A|ota_incomplete=a|")
     bytes_of = (b"\1slot=0|meta=81,03|a=1|", b"\0slot=1|meta=0x80,0x0|")
