@@ -25,6 +25,7 @@ VIEWS: Final = {View.PARTS: "view-parts"}
 CODINGS: Final = {
     CodingId.DEFLATE: "deflate-zlib", CodingId.XZ: "xz-liblzma", CodingId.ZSTD: "zstd-1.5.4",
     CodingId.GNUZIP: "deflate-gnu-gzip", CodingId.LZ4: "lz4-1.9.4", CodingId.LZO: "lzo1x-2.10",
+    CodingId.JFFS2: "deflate-jffs2",
 }  # fmt: skip
 NEEDS: Final = frozenset([*KINDS[3:], *ENGINES.values(), *VIEWS.values(), *CODINGS.values()])
 

@@ -56,6 +56,7 @@ class CodingId(enum.IntEnum):
     GNUZIP = 4
     LZ4 = 5
     LZO = 6
+    JFFS2 = 7
 
 
 class When(enum.IntEnum):

@@ -29,7 +29,7 @@ BUDGET_WINDOW_LOGS: Final = {Codec.NONE: 0, Codec.GZIP: 15, Codec.ZSTD: 23, Code
 """The largest that a memory budget is spent on."""
 
 ENCODERS: Final = {
-    "gzip": frozenset({CodingId.DEFLATE, CodingId.GNUZIP}),
+    "gzip": frozenset({CodingId.DEFLATE, CodingId.GNUZIP, CodingId.JFFS2}),
     "xz": frozenset({CodingId.XZ}),
     "zstd": frozenset({CodingId.ZSTD}),
     "lz4": frozenset({CodingId.LZ4}),

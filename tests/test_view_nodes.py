@@ -1,4 +1,4 @@
-"""Deltas that look inside of flash file systems: images made node by node here, and by mkfs.ubifs."""
+"""Deltas that look inside of flash file systems: images made node by node here, and by mkfs.ubifs and mkfs.jffs2."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from test_views import Bench, sprinkled, words
 
 ALL = frozenset(CodingId)
 needs_mkfs = pytest.mark.skipif(shutil.which("mkfs.ubifs") is None, reason="no mkfs.ubifs")
+needs_mkfs_jffs2 = pytest.mark.skipif(shutil.which("mkfs.jffs2") is None, reason="no mkfs.jffs2")
 COMPRESSIONS = {"lzo": CodingId.LZO, "zlib": CodingId.DEFLATE, "zstd": CodingId.ZSTD}
 
 
@@ -70,6 +71,88 @@ def ubifs(folder: Path, name: str, content: dict[str, bytes], compression: str) 
     args: list[str | Path] = ["mkfs.ubifs", "-m", "2048", "-e", "126976", "-c", "100", "-x", compression]
     subprocess.run([*args, "-r", top, "-o", made], check=True, capture_output=True)
     return made.read_bytes()
+
+
+def jffs2_node(order: str, version: int, data: bytes, packed: bytes, compression: int = 6) -> bytes:
+    """One block of a file, padded to 4 bytes."""
+    head = struct.pack(order + "HHI", 0x1985, 0xE002, 68 + len(packed))
+    head += struct.pack(order + "I", raw_crc(head))
+    head += struct.pack(order + "III", 5, version, 0o100644) + bytes(16) + struct.pack(order + "I", 0) + bytes(4)
+    head += struct.pack(order + "IIBBH", len(packed), len(data), compression, 0, 0)
+    head += struct.pack(order + "II", raw_crc(packed), raw_crc(head))
+    return head + packed + b"\xff" * (-len(packed) % 4)
+
+
+def raw_crc(data: bytes) -> int:
+    return zlib.crc32(data, 0xFFFFFFFF) ^ 0xFFFFFFFF
+
+
+def jffs2_nodes(files: list[bytes], order: str) -> bytes:
+    """As mkfs.jffs2 does."""
+    out = bytearray()
+    for data in files:
+        for at in range(0, len(data), 4096):
+            piece = data[at : at + 4096]
+            if len(piece) > 12:
+                out += jffs2_node(order, at // 4096, piece, codings.encode(codings.jffs2(3, longest=12), piece))
+    return bytes(out)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_jffs2_nodes_are_rebuilt(tmp_path: Path, applier: Applier, order: str) -> None:
+    bench = Bench(tmp_path, jffs2_nodes(files(1), order), jffs2_nodes(files(2), order))
+    plain = bench.pack(PackOptions(encoders=frozenset())).package
+    made = bench.pack()
+    record = bench.record()
+    assert record.note is not None
+    assert record.note.startswith("jffs2 zlib: ")
+    assert record.note.endswith(" 0 sent as they are")
+    assert made.package < plain // 2
+    assert made.ram < 1536 << 10
+    root = bench.root()
+    applier.succeed(bench.package, root)
+    assert bench.holds(root)
+
+
+@pytest.mark.parametrize(("offset", "value"), [(4, 70), (48, 9), (52, 0), (52, 5000), (56, 3), (60, 1), (64, 1)])
+def test_a_jffs2_node_that_lies(offset: int, value: int) -> None:
+    """Length, packed length, size, compression, and the CRCs; all but the last with a node CRC that is right."""
+    data = words(1, 900)[:4096]
+    good = jffs2_node("<", 1, data, codings.encode(codings.jffs2(3, longest=12), data))
+    lied = bytearray(good)
+    lied[offset : offset + (1 if offset == 56 else 4)] = value.to_bytes(1 if offset == 56 else 4, "little")
+    if offset != 64:
+        lied[64:68] = raw_crc(bytes(lied[:60])).to_bytes(4, "little")
+    assert len(scan.scan(memoryview(good)).parts) == 1
+    assert not scan.scan(memoryview(lied)).parts
+
+
+@needs_mkfs_jffs2
+@pytest.mark.parametrize("compression", ["zlib", "lzo"])
+def test_jffs2_images_by_mkfs(tmp_path: Path, compression: str) -> None:
+    """But a few nodes, at the ends of erase blocks, are rebuilt."""
+    coding = CodingId.JFFS2 if compression == "zlib" else CodingId.LZO
+    if coding not in codings.present():
+        pytest.skip(f"no library for {compression}")
+    images = []
+    for seed in (1, 2):
+        for path, data in sprinkled(seed).items():
+            (tmp_path / f"t{seed}" / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / f"t{seed}" / path).write_bytes(data)
+        made = tmp_path / f"t{seed}.jffs2"
+        args: list[str | Path] = ["mkfs.jffs2", "-l", "-e", "128KiB", "-X", compression]
+        subprocess.run([*args, "-r", tmp_path / f"t{seed}", "-o", made], check=True, capture_output=True)
+        images.append(made.read_bytes())
+    found = expand(images[0], images[1], allowed=ALL)
+    assert found is not None
+    assert not isinstance(found, str)
+    literal = len(scan.scan(memoryview(images[1])).parts) - found.coded - found.kept
+    assert literal * 20 < found.coded + found.kept
+    bench = Bench(tmp_path, *images)
+    bench.pack(PackOptions(encoders=frozenset({coding})))
+    root = bench.root()
+    Applier(board_program("san"), "-x").succeed(bench.package, root)
+    assert bench.holds(root)
 
 
 def test_nodes_are_rebuilt(tmp_path: Path, applier: Applier) -> None:

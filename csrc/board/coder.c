@@ -40,12 +40,12 @@ struct zlib_coder {
     int ended;
 };
 
-static voidpf zlib_take(voidpf memory, uInt count, uInt size)
+void *coder_take(void *memory, unsigned count, unsigned size)
 {
     return board_memory_take(memory, (size_t)count * size);
 }
 
-static void zlib_drop(voidpf memory, voidpf p)
+void coder_drop(void *memory, void *p)
 {
     (void)memory;
     (void)p;
@@ -72,8 +72,8 @@ static int zlib_begin(int encode, uint64_t params, struct zlib_coder *c, size_t 
     memset(c, 0, sizeof(*c));
     c->memory.base = (uint8_t *)c + own;
     c->memory.size = len - own;
-    c->z.zalloc = zlib_take;
-    c->z.zfree = zlib_drop;
+    c->z.zalloc = coder_take;
+    c->z.zfree = coder_drop;
     c->z.opaque = &c->memory;
     bits = p.wrapped ? p.window : -p.window;
     if (encode) {
@@ -168,6 +168,8 @@ static size_t coder_size(void *ctx, int encode, unsigned coding, uint64_t params
     case OTA_CODING_ZSTD:
         return coder_zstd_size(encode, params);
 #endif
+    case OTA_CODING_JFFS2:
+        return coder_block_size(coder_jffs2(), encode, params);
 #ifdef OTA_BOARD_LZ4
     case OTA_CODING_LZ4:
         return coder_block_size(coder_lz4(), encode, params);
@@ -201,7 +203,9 @@ static size_t coder_size(void *ctx, int encode, unsigned coding, uint64_t params
 #else
 #define LZO_BIT 0u
 #endif
-#define CODINGS ((1u << OTA_CODING_DEFLATE) | (1u << OTA_CODING_GNUZIP) | XZ_BIT | ZSTD_BIT | LZ4_BIT | LZO_BIT)
+#define CODINGS                                                                                                        \
+    ((1u << OTA_CODING_DEFLATE) | (1u << OTA_CODING_GNUZIP) | (1u << OTA_CODING_JFFS2) | XZ_BIT | ZSTD_BIT | LZ4_BIT | \
+     LZO_BIT)
 
 /* Which coding the memory of a direction is at work for. */
 static unsigned at_work[2];
@@ -226,6 +230,8 @@ static int coder_begin(void *ctx, int encode, unsigned coding, uint64_t params, 
     case OTA_CODING_ZSTD:
         return coder_zstd_begin(encode, params, raw, memory, len);
 #endif
+    case OTA_CODING_JFFS2:
+        return coder_block_begin(coder_jffs2(), encode, params, raw, memory, len);
 #ifdef OTA_BOARD_LZ4
     case OTA_CODING_LZ4:
         return coder_block_begin(coder_lz4(), encode, params, raw, memory, len);
@@ -258,11 +264,10 @@ static int coder_step(void *ctx, int encode, struct ota_in *in, struct ota_out *
     case OTA_CODING_ZSTD:
         return coder_zstd_step(encode, memory_of[encode], in, out, last);
 #endif
-#if defined(OTA_BOARD_LZ4) || defined(OTA_BOARD_LZO)
     case OTA_CODING_LZ4:
     case OTA_CODING_LZO:
+    case OTA_CODING_JFFS2:
         return coder_block_step(memory_of[encode], in, out, last);
-#endif
     default:
         return -OTA_E_INTERNAL;
     }
@@ -280,6 +285,7 @@ const char *board_coder_library(enum ota_coding_id id)
     case OTA_CODING_GNUZIP:
         return "own";
     case OTA_CODING_DEFLATE:
+    case OTA_CODING_JFFS2:
         return zlibVersion();
 #ifdef OTA_BOARD_XZ
     case OTA_CODING_XZ:

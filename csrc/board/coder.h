@@ -40,15 +40,16 @@ const char *coder_zstd_library(void);
 
 /* A coding of blocks without a frame: each is made in one call, both ways. */
 struct coder_block {
-    int levels;         /* the highest; 0 is another algorithm, which is fast */
-    int optimizes;      /* it knows CODER_BLOCK_OPTIMIZED */
-    size_t fast_tables; /* bytes of memory that its encoder takes, a multiple of 16 */
-    size_t slow_tables; /* and that of all other levels */
+    int levels;           /* the highest; 0 is another algorithm, which is fast */
+    int optimizes;        /* it knows CODER_BLOCK_OPTIMIZED */
+    size_t decode_tables; /* bytes of memory that its decoder takes, a multiple of 16 */
+    size_t fast_tables;   /* bytes of memory that its encoder takes, a multiple of 16 */
+    size_t slow_tables;   /* and that of all other levels */
     /* The most that so many bytes may become. */
     size_t (*bound)(size_t size);
     /* Both give the bytes that they wrote, 0 when it cannot be done in room bytes. What encode reads is lost. */
     size_t (*encode)(int level, void *tables, uint8_t *src, size_t size, uint8_t *dst, size_t room);
-    size_t (*decode)(const uint8_t *src, size_t size, uint8_t *dst, size_t room);
+    size_t (*decode)(void *tables, const uint8_t *src, size_t size, uint8_t *dst, size_t room);
 };
 
 /* Set in a level: the block is gone over once more. */
@@ -58,6 +59,11 @@ size_t coder_block_size(const struct coder_block *b, int encode, uint64_t params
 int coder_block_begin(const struct coder_block *b, int encode, uint64_t params, uint64_t raw, void *memory, size_t len);
 int coder_block_step(void *memory, struct ota_in *in, struct ota_out *out, int last);
 
+/* For zlib: memory from a struct board_memory, which is never given back. */
+void *coder_take(void *memory, unsigned count, unsigned size);
+void coder_drop(void *memory, void *p);
+
+const struct coder_block *coder_jffs2(void);
 const struct coder_block *coder_lz4(void);
 const char *coder_lz4_library(void);
 const struct coder_block *coder_lzo(void);

@@ -29,7 +29,7 @@ static int block_params(const struct coder_block *b, uint64_t params, int *level
 static size_t tables_size(const struct coder_block *b, int encode, int level)
 {
     if (!encode) {
-        return 0;
+        return b->decode_tables;
     }
     return level % CODER_BLOCK_OPTIMIZED > 0 ? b->slow_tables : b->fast_tables;
 }
@@ -65,7 +65,8 @@ int coder_block_begin(const struct coder_block *b, int encode, uint64_t params, 
     c->block = b;
     c->encode = encode;
     c->raw = (size_t)raw;
-    if (encode && (c->tables = board_memory_take(&c->memory, tables_size(b, encode, c->level))) == NULL) {
+    c->tables = board_memory_take(&c->memory, tables_size(b, encode, c->level));
+    if (c->tables == NULL) {
         return -OTA_E_RAM;
     }
     packed = b->bound(longest);
@@ -78,7 +79,7 @@ static int block_run(struct block_coder *c)
 {
     struct coder_whole *w = &c->whole;
     size_t n = c->encode ? c->block->encode(c->level, c->tables, w->raw, w->fill, w->packed, w->packed_room)
-                         : c->block->decode(w->raw, w->fill, w->packed, w->packed_room);
+                         : c->block->decode(c->tables, w->raw, w->fill, w->packed, w->packed_room);
     if (n == 0 || (!c->encode && n != c->raw)) {
         return -OTA_E_DELTA;
     }

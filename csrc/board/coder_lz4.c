@@ -217,10 +217,11 @@ static int get_length(const uint8_t *src, size_t size, size_t *at, size_t *n)
     return 1;
 }
 
-static size_t decode(const uint8_t *src, size_t size, uint8_t *dst, size_t room)
+static size_t decode(void *tables, const uint8_t *src, size_t size, uint8_t *dst, size_t room)
 {
     size_t at = 0;
     size_t used = 0;
+    (void)tables;
     while (at < size) {
         uint8_t token = src[at++];
         size_t n = token >> 4;
@@ -257,7 +258,7 @@ static size_t bound(size_t size)
 
 const struct coder_block *coder_lz4(void)
 {
-    static const struct coder_block block = {LZ4HC_CLEVEL_MAX, 0, FAST_TABLES, SLOW_TABLES, bound, encode, decode};
+    static const struct coder_block block = {LZ4HC_CLEVEL_MAX, 0, 0, FAST_TABLES, SLOW_TABLES, bound, encode, decode};
     return &block;
 }
 

@@ -24,9 +24,10 @@ static size_t encode(int level, void *tables, uint8_t *src, size_t size, uint8_t
     return r == LZO_E_OK ? used : 0;
 }
 
-static size_t decode(const uint8_t *src, size_t size, uint8_t *dst, size_t room)
+static size_t decode(void *tables, const uint8_t *src, size_t size, uint8_t *dst, size_t room)
 {
     lzo_uint used = room;
+    (void)tables;
     return lzo1x_decompress_safe(src, size, dst, &used, NULL) == LZO_E_OK ? used : 0;
 }
 
@@ -37,7 +38,7 @@ static size_t bound(size_t size)
 
 const struct coder_block *coder_lzo(void)
 {
-    static const struct coder_block block = {9, 1, FAST_TABLES, SLOW_TABLES, bound, encode, decode};
+    static const struct coder_block block = {9, 1, 0, FAST_TABLES, SLOW_TABLES, bound, encode, decode};
     return &block;
 }
 

@@ -233,6 +233,7 @@ static const struct need_name need_names[] = {
     {"block", OTA_NEED_KIND(OTA_KIND_BLOCK)},
     {"bsdiff", OTA_NEED_ENGINE(OTA_ENGINE_BSDIFF)},
     {"deflate-gnu-gzip", OTA_NEED_CODING(OTA_CODING_GNUZIP)},
+    {"deflate-jffs2", OTA_NEED_CODING(OTA_CODING_JFFS2)},
     {"deflate-zlib", OTA_NEED_CODING(OTA_CODING_DEFLATE)},
     {"delete", OTA_NEED_KIND(OTA_KIND_DELETE)},
     {"dir", OTA_NEED_KIND(OTA_KIND_DIR)},

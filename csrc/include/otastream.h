@@ -161,6 +161,7 @@ enum ota_coding_id {
     OTA_CODING_GNUZIP = 4,  /* RFC 1951, as GNU gzip writes it */
     OTA_CODING_LZ4 = 5,     /* a block of LZ4, as liblz4 1.9.4 writes it on 64-bit machines */
     OTA_CODING_LZO = 6,     /* a block of LZO1X, as liblzo2 2.10 writes it */
+    OTA_CODING_JFFS2 = 7,   /* RFC 1950, as mkfs.jffs2 writes it with zlib */
 };
 
 /* Decompressors and compressors: the core calls no library, the composer supplies them. At most one decoder and one

@@ -1,6 +1,7 @@
-"""LZ4 and LZO1X blocks, compressed and decompressed whole by liblz4 and liblzo2 of this system, through ctypes.
+"""Parts that are made whole: LZ4 and LZO1X blocks by liblz4 and liblzo2 of this system, through ctypes; zlib as
+mkfs.jffs2 calls it.
 
-Parameters of both codings, as the wire has them: bits 0..3 the level, 4..8 log2 of the longest part. Level 0 is the
+Parameters of these codings, as the wire has them: bits 0..3 the level, 4..8 log2 of the longest part. Level 0 is the
 fast algorithm (LZ4_compress_default, lzo1x_1_compress), others are the slow one's (LZ4_compress_HC,
 lzo1x_999_compress_level). Bit 9, LZO1X only: lzo1x_optimize goes over the block (mksquashfs, lzop). A block does not
 say where it ends: what is decoded has to be all of it.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import zlib
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -31,8 +33,7 @@ def params(level: int, longest: int) -> int:
     return level | longest << 4
 
 
-def valid(params: int, levels: int) -> bool:
-    optional = OPTIMIZED if levels == LZO_LEVELS else 0
+def valid(params: int, levels: int, optional: int = 0) -> bool:
     return params & 15 <= levels and (params & ~optional) >> 4 in LONGEST
 
 
@@ -139,6 +140,41 @@ def unlzo(params: int, data: Buffer, limit: int) -> tuple[bytes, int]:
     if status != 0:
         raise ValueError("incomplete, or too large")
     return out.raw[: used.value], len(packed)
+
+
+# ---- zlib in JFFS2 -------------------------------------------------------------------------------------------------
+
+JFFS2_LEVELS: Final = 9
+_JFFS2_TAIL: Final = 12
+_JFFS2_MEMORY: Final = (45056, 270336)  # of the decoder, of the encoder
+
+
+def jffs2_size(params: int, *, encode: bool) -> int:
+    return _JFFS2_MEMORY[encode] + _size(params, (0, 0), _lzo_bound, encode=False)
+
+
+def jffs2(params: int, data: Buffer) -> bytes:
+    """A zlib stream that is flushed 12 bytes before its end and at its end, as in mtd-utils' compr_zlib.c."""
+    view = memoryview(data).cast("B")
+    if len(view) <= _JFFS2_TAIL:
+        raise ValueError("too short")
+    worker = zlib.compressobj(params & 15)
+    out = worker.compress(view[:-_JFFS2_TAIL]) + worker.flush(zlib.Z_PARTIAL_FLUSH)
+    return out + worker.compress(view[-_JFFS2_TAIL:]) + worker.flush(zlib.Z_PARTIAL_FLUSH) + worker.flush()
+
+
+def unjffs2(params: int, data: Buffer, limit: int) -> tuple[bytes, int]:
+    """What a stream of at most limit bytes holds, and its length. ValueError: it is none."""
+    limit = min(limit, 1 << (params >> 4 & 31))
+    worker = zlib.decompressobj()
+    try:
+        raw = worker.decompress(data, limit + 1)
+    except zlib.error as exc:
+        raise ValueError(str(exc)) from exc
+    size = memoryview(data).nbytes
+    if not worker.eof or worker.unused_data or len(raw) > limit or size > _lzo_bound(1 << (params >> 4 & 31)):
+        raise ValueError("incomplete, or too large")
+    return raw, size
 
 
 # ---- known answers -------------------------------------------------------------------------------------------------

@@ -320,6 +320,11 @@ def lzo(level: int, *, longest: int, optimized: bool = False) -> Coding:
     return Coding(CodingId.LZO, blocks.params(level, longest) | blocks.OPTIMIZED * optimized)
 
 
+def jffs2(level: int, *, longest: int) -> Coding:
+    """A zlib stream as mkfs.jffs2 makes it."""
+    return Coding(CodingId.JFFS2, blocks.params(level, longest))
+
+
 def squashfs_coding(id_: CodingId, block: int) -> Coding:
     """How squashfs compresses with blocks of that size when it is told nothing else."""
     longest = max(13, block.bit_length() - 1)  # a metadata block has up to 8 KiB
@@ -395,6 +400,7 @@ LIBRARIES: Final[Mapping[CodingId, Library]] = {
         blocks.lzo_size,
         blocks.known_lzo,
     ),
+    CodingId.JFFS2: _whole("deflate-jffs2", blocks.jffs2, blocks.unjffs2, blocks.jffs2_size, _known_deflate),
 }
 
 
@@ -439,7 +445,7 @@ def decoding(coding: Coding) -> Coding:
         return deflate(9, wrapped=bool(coding.params >> 15), window=coding.params >> 8 & 15)
     if coding.id is CodingId.ZSTD:
         return zstd(level=1, longest=coding.params >> 5 & 31)
-    if coding.id in (CodingId.LZ4, CodingId.LZO):
+    if coding.id in (CodingId.LZ4, CodingId.LZO, CodingId.JFFS2):
         return Coding(coding.id, coding.params & 31 << 4)
     return coding
 
@@ -456,7 +462,7 @@ def candidates(coding: Coding, packed: memoryview) -> Iterator[Coding]:
         if found is not None:
             for preset in (6, 9, 0, 1, 2, 3, 4, 5, 7, 8):
                 yield xz(dictionary=found[0], longest=coding.params >> 14 & 31, preset=preset, branch=found[1])
-    elif coding.id in (CodingId.LZ4, CodingId.LZO):
+    elif coding.id in (CodingId.LZ4, CodingId.LZO, CodingId.JFFS2):
         yield from _block_candidates(coding)
     else:
         longest, checked = coding.params >> 5 & 31, bool(coding.params >> 10)
@@ -481,6 +487,8 @@ def _block_candidates(coding: Coding) -> Iterator[Coding]:
     longest = coding.params >> 4 & 31
     if coding.id is CodingId.LZ4:
         yield from (lz4(level, longest=longest) for level in (0, 12, 9, *range(1, 12)))
+    elif coding.id is CodingId.JFFS2:
+        yield from (jffs2(level, longest=longest) for level in (3, 9))
     else:
         for level in (8, 9, *range(8)):
             yield from (lzo(level, longest=longest, optimized=optimized) for optimized in (True, False))
@@ -534,5 +542,8 @@ def valid(coding: int, params: int) -> bool:
     if coding == CodingId.ZSTD:
         return params < 1 << 11 and 1 <= params & 31 <= 22 and 12 <= params >> 5 & 31 <= 26
     if coding in (CodingId.LZ4, CodingId.LZO):
-        return blocks.valid(params, blocks.LZ4_LEVELS if coding == CodingId.LZ4 else blocks.LZO_LEVELS)
+        levels, optional = (blocks.LZ4_LEVELS, 0) if coding == CodingId.LZ4 else (blocks.LZO_LEVELS, blocks.OPTIMIZED)
+        return blocks.valid(params, levels, optional)
+    if coding == CodingId.JFFS2:
+        return blocks.valid(params, blocks.JFFS2_LEVELS)
     return False

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from otastream.views import codings, gzip, squashfs, ubifs, xz, zipped, zstd
+from otastream.views import codings, gzip, jffs2, squashfs, ubifs, xz, zipped, zstd
 from otastream.views.codings import Coding
 
 
@@ -91,10 +91,17 @@ def _zip(image: memoryview, start: int) -> tuple[list[Found], int, str]:
 
 
 def _ubifs(image: memoryview, start: int) -> tuple[list[Found], int, str]:
-    node = ubifs.node(image, start)
+    return _node(image, ubifs.node(image, start), "ubifs")
+
+
+def _jffs2(image: memoryview, start: int) -> tuple[list[Found], int, str]:
+    return _node(image, jffs2.node(image, start), "jffs2")
+
+
+def _node(image: memoryview, node: ubifs.Node, system: str) -> tuple[list[Found], int, str]:
     if node.coding is None:
         return [], node.end, ""
-    name = f"ubifs {node.kind}"
+    name = f"{system} {node.kind}"
     return [Found(image, node.begin, node.end - node.begin, node.coding, node.size, name)], node.end, name
 
 
@@ -113,6 +120,8 @@ _MAGICS: Final[tuple[tuple[bytes, _Reader], ...]] = (
     (zstd.MAGIC, _zstd),
     (zipped.MAGIC, _zip),
     (ubifs.MAGIC, _ubifs),
+    (jffs2.LITTLE, _jffs2),
+    (jffs2.BIG, _jffs2),
 )
 MAGICS: Final = tuple(magic for magic, _ in _MAGICS)
 """Without one of these, nothing is found."""
