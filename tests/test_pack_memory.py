@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import random
+import sys
 from pathlib import Path
+
+import pytest
 
 from bench.measure import measure
 from e2e_support import OTASTREAM
@@ -50,3 +53,26 @@ def test_the_compressor_takes_what_its_window_needs(tmp_path: Path) -> None:
     command: list[str | Path] = [*OTASTREAM, "pack", tmp_path / "old", tmp_path / "new", "--dest", "/config", "-o"]
     base = measure([*command, tmp_path / "none.ota", "--codec", "none"]).rss
     assert measure([*command, tmp_path / "lzma.ota"]).rss - base < _MARGIN * 2
+
+
+_MATCHING = """
+import resource, sys, tempfile
+from otastream.native import diff_bsdiff
+
+old, new = (open(name, "rb").read() for name in sys.argv[1:])
+with tempfile.TemporaryFile() as file:
+    diff_bsdiff(b"a", b"b", file.fileno())
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    diff_bsdiff(old, new, file.fileno())
+print(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
+"""
+
+
+@pytest.mark.parametrize("size", [1_500_000, 3 << 20])
+def test_matching_takes_six_bytes_for_each_of_old(tmp_path: Path, size: int) -> None:
+    """Beside old and new themselves. No long run of old is in new, so all of it is sorted."""
+    old = random.Random(size).randbytes(size)
+    (tmp_path / "old").write_bytes(old)
+    (tmp_path / "new").write_bytes(b"inserted".join(old[place : place + 200] for place in range(0, size, 200)))
+    done = measure([sys.executable, "-c", _MATCHING, tmp_path / "old", tmp_path / "new"])
+    assert int(done.text) < 6 * size, int(done.text) / size

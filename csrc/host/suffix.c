@@ -6,7 +6,7 @@
 
 #define PAIRS 65536u
 
-/* Bits of the table of what occurs: 16 to 32 for each byte of text, 4 MiB at most. */
+/* Bits of the table of what occurs: 3 to 6 for each byte of text, 4 MiB at most. Four times as many save no time. */
 #define GRAM_LOG_MIN 10u
 #define GRAM_LOG_MAX 25u
 #define GRAM_FACTOR 0x9E3779B97F4A7C15u
@@ -48,7 +48,7 @@ static void set_grams(uint8_t *restrict grams, unsigned gram_log, const uint8_t 
 static int fill_grams(struct ota_suffix *s)
 {
     s->gram_log = GRAM_LOG_MIN;
-    while (s->gram_log < GRAM_LOG_MAX && s->size >> (s->gram_log - 4) != 0)
+    while (s->gram_log < GRAM_LOG_MAX && 3 * s->size >> s->gram_log != 0)
         s->gram_log++;
     s->grams = calloc((size_t)1 << (s->gram_log - 3), 1);
     if (s->grams == NULL)
