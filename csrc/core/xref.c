@@ -328,7 +328,8 @@ static int copy_unit(struct ota_xref *x)
             ota_xref_code_wrong(x, &u, out);
         }
     }
-    ota_xref_observe(x, &u, out);
+    if (u.form != OTA_XREF_NONE)
+        ota_xref_observe(x, &u, out);
     ota_xref_made(x, out, u.len);
     made(x, u.len);
     return 0;

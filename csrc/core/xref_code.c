@@ -77,20 +77,24 @@ void ota_xref_code_wrong(struct ota_xref *x, const struct ota_xref_unit *u, uint
         struct ota_xref_guess guess;
         int wrong = 1;
 
-        guess.contexts[0] = context(16, shape, p | differ << 8 | refers << 10);
-        guess.contexts[1] = context(19, shape, drift | (uint32_t)p << 8 | differ << 16);
-        guess.contexts[2] = context(25, shape, 0);
         find_run(x, &guess, 0, context(17, shape ^ old * 0x9e3779b1u, done));
         find_run(x, &guess, 1, context(21, shape ^ u->op * 0x9e3779b1u, done ^ (uint32_t)p << 24));
         find_run(x, &guess, 2, context(23, shape ^ what * 0x9e3779b1u, done));
         guess.set = (u->kind * 2u + refers) * 4u + (i & 3u);
         guess.expected = p;
         guess.expected_other = u->has_alt ? u->alt[at] : drift;
-        flags[0] = guess.contexts[0];
+        flags[0] = context(16, shape, p | differ << 8 | refers << 10);
         flags[1] = context(25, shape, refers | differ << 1);
         if (i + 1 < u->len || differ != 0) /* else it must be wrong */
             wrong = ota_xref_differs(&x->model, &guess, flags, WRONG_SET + u->kind, actual[at] != p);
-        actual[at] = wrong ? ota_xref_byte(&x->model, &guess, actual[at]) : p;
+        if (wrong) {
+            guess.contexts[0] = flags[0];
+            guess.contexts[1] = context(19, shape, drift | (uint32_t)p << 8 | differ << 16);
+            guess.contexts[2] = context(25, shape, 0);
+            actual[at] = ota_xref_byte(&x->model, &guess, actual[at]);
+        } else {
+            actual[at] = p;
+        }
         learn_runs(&guess, actual[at]);
         done = ota_xref_hash(done, actual[at]);
         differ |= (uint32_t)wrong;

@@ -7,7 +7,7 @@
 #define WEIGHT_LOG 13
 #define WEIGHT_MAX 30000
 #define WEIGHT_FIRST 2458 /* 0.3 */
-#define RATE 7
+#define LEARN_LOG 5
 #define BUCKET 16u
 #define SLOT_EMPTY 0x8000u
 #define RATIO_RATE 6
@@ -18,9 +18,9 @@
 
 /* How much an input counts by the number of observations behind it, in 64ths. */
 static const uint8_t confidence[16] = {0, 40, 50, 56, 60, 64, 66, 68, 70, 72, 74, 76, 78, 79, 80, 80};
-/* How far a slot of a bucket moves, in 32768ths. */
-static const uint16_t bucket_rate[16] = {21845, 13107, 9362, 7281, 5957, 5041, 4369, 3855,
-                                         3449,  3120,  2849, 2621, 2427, 2259, 2114, 1820};
+/* How far a slot of a bucket moves, in 32768ths; odd as long as its count goes on. */
+static const uint16_t bucket_rate[16] = {21845, 13107, 9363, 7281, 5957, 5041, 4369, 3855,
+                                         3449,  3121,  2849, 2621, 2427, 2259, 2115, 1820};
 
 /* 65536 / (1 + exp(-(i - 16) / 2)) */
 static const uint16_t curve[33] = {22,    36,    60,    98,    162,   267,   439,   722,   1179,  1921,  3108,
@@ -32,6 +32,13 @@ size_t ota_xref_model_size(unsigned log)
     return (size_t)1 << log;
 }
 
+static inline uint32_t clamp(uint32_t p)
+{
+    if (p < OTA_RC_PROB_MIN)
+        return OTA_RC_PROB_MIN;
+    return p > 65536u - OTA_RC_PROB_MIN ? 65536u - OTA_RC_PROB_MIN : p;
+}
+
 static void fill_curves(struct ota_xref_model *m)
 {
     uint32_t next = 0;
@@ -40,7 +47,7 @@ static void fill_curves(struct ota_xref_model *m)
         uint32_t at = i / 128, part = i % 128;
         uint32_t p = (curve[at] * (128 - part) + curve[at + 1] * part + 64) / 128;
 
-        m->squash[i] = (uint16_t)p;
+        m->squash[i] = (uint16_t)clamp(p);
         for (; next <= p / 16 && next < 4096; next++)
             m->stretch[next] = (int16_t)((int)i - 2048);
     }
@@ -97,25 +104,18 @@ static inline int mix(const int16_t *restrict weights, const int16_t *restrict i
     return d > 2047 ? 2047 : d < -2047 ? -2047 : d;
 }
 
-/* error: 2^15 and more cannot be. The weights stay within what can be added to without overflow. */
+/* error: in 2^16ths, below 2^16. The products and the sums with weights stay within 16 bits. */
 static inline void learn(int16_t *restrict weights, const int16_t *restrict inputs, int error)
 {
-    int16_t e = (int16_t)error;
+    int16_t e = (int16_t)((error + 256) >> 9);
 
     for (unsigned i = 0; i < OTA_XREF_INPUTS; i++) {
-        int16_t step = (int16_t)((inputs[i] * e) >> 16);
-        int16_t w = (int16_t)(weights[i] + ((step + 1) >> 1));
+        int16_t step = (int16_t)((inputs[i] >> 4) * e + (1 << (LEARN_LOG - 1)));
+        int16_t w = (int16_t)(weights[i] + (step >> LEARN_LOG));
 
         w = w > WEIGHT_MAX ? WEIGHT_MAX : w;
         weights[i] = w < -WEIGHT_MAX ? -WEIGHT_MAX : w;
     }
-}
-
-static inline uint32_t clamp(uint32_t p)
-{
-    if (p < OTA_RC_PROB_MIN)
-        return OTA_RC_PROB_MIN;
-    return p > 65536u - OTA_RC_PROB_MIN ? 65536u - OTA_RC_PROB_MIN : p;
 }
 
 static inline void slot_learn(const struct ota_xref_model *m, uint32_t *slot, int bit)
@@ -133,8 +133,8 @@ static inline int code(struct ota_xref_model *m, int16_t *weights, const int16_t
 {
     uint32_t p = m->squash[mix(weights, inputs) + 2048];
 
-    bit = ota_rc_bit(&m->rc, clamp(p), bit);
-    learn(weights, inputs, (((bit << 16) - (int)p) * RATE) >> 4);
+    bit = ota_rc_bit(&m->rc, p, bit);
+    learn(weights, inputs, (bit << 16) - (int)p);
     return bit;
 }
 
@@ -205,32 +205,6 @@ int ota_xref_flag_open(struct ota_xref_model *m, const struct ota_xref_doubt *do
 
 /* ---- runs -------------------------------------------------------------------------------------------------------- */
 
-void ota_xref_run_find(const struct ota_xref_model *m, struct ota_xref_run *run, uint32_t context)
-{
-    uint32_t entry;
-
-    run->entry = m->runs + (context >> m->run_shift);
-    run->check = (uint8_t)(context & 31u);
-    entry = *run->entry;
-    run->state = (uint8_t)(entry >> 11 == run->check ? entry >> 8 & 7u : 0);
-    run->byte = (uint8_t)entry;
-}
-
-void ota_xref_run_learn(const struct ota_xref_run *run, uint8_t byte)
-{
-    uint32_t entry = *run->entry, state = entry >> 8 & 7u;
-
-    if (run->state > 0 && run->byte == byte) {
-        state += state < OTA_XREF_RUN_STATES - 1;
-    } else if (state > 1) {
-        *run->entry = (uint16_t)(entry - (state / 2 << 8)); /* what was often so is not given up at once */
-        return;
-    } else {
-        state = 1;
-    }
-    *run->entry = (uint16_t)((uint32_t)run->check << 11 | state << 8 | byte);
-}
-
 static inline void ratio_learn(uint16_t *p, int bit)
 {
     *p = (uint16_t)(*p + (((bit ? 65535 : 0) - *p) >> RATIO_RATE));
@@ -264,9 +238,9 @@ static uint16_t *bucket_of(const struct ota_xref_model *m, uint32_t context, uin
 /* The probability moves in steps of 16, which leave the count alone. */
 static inline void bucket_learn(uint16_t *slot, int bit)
 {
-    int32_t s = *slot, n = s & 15, step = ((bit ? 65535 : 15) - s) * (int32_t)bucket_rate[n] >> 15;
+    int32_t s = *slot, rate = bucket_rate[s & 15], step = ((bit ? 65535 : 15) - s) * rate >> 15;
 
-    *slot = (uint16_t)(s + (step & ~15) + (n < 15));
+    *slot = (uint16_t)(s + (step & ~15) + (rate & 1));
 }
 
 int ota_xref_differs(struct ota_xref_model *m, const struct ota_xref_guess *guess, const uint32_t *flags, unsigned set,

@@ -55,8 +55,31 @@ struct ota_xref_run {
     uint8_t byte;
 };
 
-void ota_xref_run_find(const struct ota_xref_model *m, struct ota_xref_run *run, uint32_t context);
-void ota_xref_run_learn(const struct ota_xref_run *run, uint8_t byte);
+static inline void ota_xref_run_find(const struct ota_xref_model *m, struct ota_xref_run *run, uint32_t context)
+{
+    uint32_t entry;
+
+    run->entry = m->runs + (context >> m->run_shift);
+    run->check = (uint8_t)(context & 31u);
+    entry = *run->entry;
+    run->state = (uint8_t)(entry >> 11 == run->check ? entry >> 8 & 7u : 0);
+    run->byte = (uint8_t)entry;
+}
+
+static inline void ota_xref_run_learn(const struct ota_xref_run *run, uint8_t byte)
+{
+    uint32_t entry = *run->entry, state = entry >> 8 & 7u;
+
+    if (run->state > 0 && run->byte == byte) {
+        state += state < OTA_XREF_RUN_STATES - 1;
+    } else if (state > 1) {
+        *run->entry = (uint16_t)(entry - (state / 2 << 8)); /* what was often so is not given up at once */
+        return;
+    } else {
+        state = 1;
+    }
+    *run->entry = (uint16_t)((uint32_t)run->check << 11 | state << 8 | byte);
+}
 
 /* A yes-or-no question. contexts: count (at most OTA_XREF_SLOTS) hashes of what may bear on the answer. set: which
  * weights, below OTA_XREF_FLAG_SETS. bit: the answer, when encoding. */
