@@ -48,7 +48,7 @@ int ota_holds_any(const uint8_t *data, uint64_t size, const uint8_t *bytes, cons
     for (uint64_t i = 0; i + 1 < size; i += 2) {
         unsigned number = data[i] | (unsigned)data[i + 1] << 8;
 
-        if ((pairs[number >> 3] >> (number & 7u) & 1u) == 0)
+        if (((unsigned)pairs[number >> 3] >> (number & 7u) & 1u) == 0)
             continue;
         if (stands_at(&s, data + i, size - i) || (i > 0 && stands_at(&s, data + i - 1, size - i + 1)))
             return 1;
