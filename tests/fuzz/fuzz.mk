@@ -13,6 +13,7 @@ FUZZ_LIBS_codec := -isystem build/board/san/include $(FUZZ_SYSROOT)/libz.a $(FUZ
 	$(FUZZ_SYSROOT)/liblzma.a
 FUZZ_LIBS_gnuzip := -isystem build/board/san/include $(FUZZ_SYSROOT)/libz.a
 FUZZ_LIBS_keys := -isystem build/board/san/include $(FUZZ_SYSROOT)/libsodium.a
+FUZZ_LIBS_lz4  := -DOTA_BOARD_LZ4 -isystem build/board/san/include -Icsrc/board $(FUZZ_SYSROOT)/liblz4.a
 FUZZ_LIBS_picture := -isystem build/board/san/include $(FUZZ_SYSROOT)/libjpeg.a $(FUZZ_SYSROOT)/libpng16.a $(FUZZ_SYSROOT)/libz.a
 
 .PHONY: fuzz
@@ -46,6 +47,7 @@ FUZZ_OF_view     := core/view.c core/view_old.c core/view_new.c
 FUZZ_OF_display  := display/lines.c display/scene.c
 FUZZ_OF_picture  := display/picture.c
 FUZZ_OF_gnuzip   := core/gnuzip.c core/gnuzip_block.c core/gnuzip_tree.c
+FUZZ_OF_lz4      := board/coder_lz4.c
 FUZZ_OF_slots    := core/env.c core/slots.c
 FUZZ_OF_keys     := board/keys.c
 

@@ -94,6 +94,21 @@ def codecs() -> Iterator[bytes]:
             yield bytes([2, log - 12, 11, 1]) + made_of
 
 
+def lz4_blocks() -> Iterator[bytes]:
+    """Literals, a match that overlaps itself, long lengths; distances and lengths that lead outside."""
+    literals = b"some bytes"
+    for token, rest in (
+        (0xA0, literals),
+        (0xA4, literals + b"\3\0\x50after"),
+        (0xAF, literals + b"\1\0\xff\x10\x50after"),
+    ):
+        yield b"\1\0" + bytes([token]) + rest
+        yield b"\0\x10" + bytes([token]) + rest
+    yield b"\2\0\xf0\xff\x01" + bytes(271)
+    yield b"\1\0\xa4" + literals + b"\x0b\0\x50after"
+    yield b"\x40\0" + b"".join(streams())[:3000]
+
+
 def patches() -> Iterator[bytes]:
     """Triples: zero runs, added bytes, literals, seeks to and fro."""
     head = bytes([0, 100, 0, 60, 3, 9])
@@ -202,6 +217,7 @@ TARGETS: Final = {
     "bspatch": patches,
     "view": views,
     "gnuzip": gnuzips,
+    "lz4": lz4_blocks,
     "display": progress_lines,
     "picture": pictures,
     "xref": xrefs,
