@@ -106,7 +106,9 @@ class _Payload:
         self._hash = Xxh64()
         self._wanted = 0
 
-    def _open(self, size: int, old_size: int) -> Decoder:
+    def _open(self, size: int, old_size: int) -> Decoder | _Unseen:
+        if self._engine is EngineId.XREF:
+            return _Unseen()
         old = None if self._source is None else _Zeros(old_size)
         return Decoder(self._engine, size, source=old)
 
@@ -140,6 +142,17 @@ class _Payload:
         self._decoder.finish()
         if self._full and self._hash.value() != self._digest:
             raise error(Code.CORRUPT, "a payload is not what its record says")
+
+
+class _Unseen:
+    """Stands for the decoder of an engine to which every byte of old matters: without old nothing is to be seen."""
+
+    def feed(self, data: Buffer) -> Iterable[memoryview]:
+        del data
+        return ()
+
+    def finish(self) -> None:
+        pass
 
 
 class _Segments:

@@ -165,7 +165,8 @@ class Decoder:
     ``size`` is the size of the new content, ``workspace`` the bytes of memory for what needs as much as the payload
     says: some engines, and views (RAM, LIMIT: too little). A payload that is damaged, or does not fit the source,
     raises DELTA, with views also FORMAT, LIMIT, RESULT and UNSUPPORTED; after a failure every further call raises it
-    again.
+    again. in_parts: of engine xref in place, docs/SPEC.md section 6.4.1: the payload is that of the tables, then, each
+    after ``begin_part``, that of one part after the other.
     """
 
     def __init__(
@@ -177,6 +178,7 @@ class Decoder:
         window: int = WINDOW,
         workspace: int = 0,
         views: PayloadViews | None = None,
+        in_parts: bool = False,
     ) -> None:
         need = int(lib.ota_engine_size(int(engine), window))
         if need == 0:
@@ -208,6 +210,14 @@ class Decoder:
             options.coder = self._coder.raw
             options.codings = sum(1 << coding for coding in views.codings)
         _check(lib.ota_decoder_init(self._state, options))
+        if in_parts:
+            self._done = False
+            lib.ota_engine_in_parts(self._workspace)
+
+    def begin_part(self, start: int, size: int, coded: int) -> None:
+        """``coded`` bytes of payload follow that make ``size`` bytes of new content from ``start`` on."""
+        self._done = False
+        _check(lib.ota_engine_begin_part(self._workspace, start, size, coded))
 
     def feed(self, data: Buffer) -> Iterator[memoryview]:
         """Decode data, and yield new content as it comes. Each view lives until the next one is pulled."""
@@ -389,6 +399,41 @@ def diff_xref(old: Buffer, new: Buffer, fd: int, options: XrefOptions) -> XrefSt
     chosen = ffi.new("struct ota_xref_options *", (options.model_log, options.spans_max, options.regions_max))
     old_view, new_view = ffi.from_buffer("uint8_t[]", old), ffi.from_buffer("uint8_t[]", new)
     status = int(lib.ota_diff_xref(sorter, chosen, old_view, len(old_view), new_view, len(new_view), fd, stats))
+    return _xref_stats(status, stats)
+
+
+def diff_xref_pieces(old: Buffer, new: Buffer, fd: int) -> None:
+    """Write the pieces that engine xref would make ``new`` of, as ``diff_pieces`` does."""
+    stats = ffi.new("struct ota_xref_stats *")
+    one, two = ffi.from_buffer("uint8_t[]", old), ffi.from_buffer("uint8_t[]", new)
+    _xref_stats(int(lib.ota_diff_xref_pieces(_sorter(), one, len(one), two, len(two), fd, stats)), stats)
+
+
+def encode_xref_units(
+    old: Buffer, new: Buffer, pieces: Buffer, fd: int, options: XrefOptions, unit: int, order: Sequence[int]
+) -> list[int]:
+    """Write the payload of the tables and that of each unit to ``fd``, one after the other; their lengths.
+
+    pieces: a choice of those that ``diff_xref_pieces`` wrote, cut where units of ``unit`` bytes end. order: numbers of
+    the units that are replaced, one after the other. Raises as ``diff_xref`` does.
+    """
+    stats = ffi.new("struct ota_xref_stats *")
+    chosen = ffi.new("struct ota_xref_options *", (options.model_log, options.spans_max, options.regions_max))
+    one, two = ffi.from_buffer("uint8_t[]", old), ffi.from_buffer("uint8_t[]", new)
+    raw = ffi.from_buffer("uint8_t[]", pieces)
+    numbers, count = ffi.cast("uint64_t *", raw), len(raw) // 24
+    written = ffi.new("uint64_t[]", len(order) + 1)
+    units = ffi.new("uint32_t[]", order)
+    status = int(
+        lib.ota_encode_xref_units(
+            chosen, one, len(one), two, len(two), numbers, count, unit, units, len(order), written, fd, stats
+        )
+    )
+    _xref_stats(status, stats)
+    return [int(length) for length in written]
+
+
+def _xref_stats(status: int, stats: Any) -> XrefStats:
     if status < 0:
         reason = os.strerror(stats.os_error) if stats.os_error else ""
         raise error(_code(status), reason or "while making a delta")

@@ -7,18 +7,21 @@ import random
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import code_samples
 from e2e_support import Applier, applier_named, edited, otastream, succeed, write
 from otastream import model
 from otastream.config import Image, Release, check_release
 from otastream.engines.in_place import encode_in_place, least_scratch
+from otastream.engines.xref import decoder_in_parts
 from otastream.errors import Code, OtaError
-from otastream.model import EngineId
-from otastream.native import Buffer, Decoder
+from otastream.model import Codec, EngineId
+from otastream.native import Buffer, Decoder, XrefOptions
 from otastream.pack import PackOptions, pack_release
 from reference import load
 
@@ -61,9 +64,10 @@ def _numbers(payload: bytes) -> Iterator[int]:
             value = shift = 0
 
 
-def _replay(old: bytes, size: int, payload: bytes, unit: int) -> tuple[bytes, int]:
+def _replay(old: bytes, size: int, payload: bytes, unit: int, *, xref: bool = False) -> tuple[bytes, int]:
     """Apply a payload as docs/SPEC.md section 6.4 says; new, and the most that the scratch held."""
     medium, at, following, peak = _Medium(old, size), 0, 0, 0
+    tables: Decoder | None = None
 
     def number() -> int:
         nonlocal at
@@ -71,6 +75,16 @@ def _replay(old: bytes, size: int, payload: bytes, unit: int) -> tuple[bytes, in
         at += max(1, -(-value.bit_length() // 7))
         return value
 
+    def made(decoder: Decoder, length: int) -> bytes:
+        nonlocal at
+        pieces = [bytes(piece) for data in (payload[at : at + length], b"") for piece in decoder.feed(data)]
+        decoder.finish()
+        at += length
+        return b"".join(pieces)
+
+    if xref:
+        tables = decoder_in_parts(size, medium)
+        assert made(tables, number()) == b""
     for seq in itertools.count():
         if at == len(payload):
             return bytes(medium.bytes[:size]), peak
@@ -87,14 +101,13 @@ def _replay(old: bytes, size: int, payload: bytes, unit: int) -> tuple[bytes, in
         last = seq + number() if count else seq
         length = number()
         content = min(unit, size - this * unit)
-        decoder = Decoder(EngineId.BSDIFF, content, source=medium)
-        made = b"".join(bytes(piece) for piece in decoder.feed(payload[at : at + length]))
-        decoder.finish()
-        at += length
+        if tables is not None:
+            tables.begin_part(this * unit, content, length)
+        new = made(tables or Decoder(EngineId.BSDIFF, content, source=medium), length)
         medium.kept[seq] = ranges, last
         held = [sum(len(c) for _, c in ranges) for ranges, _ in medium.kept.values()]
         peak = max(peak, least_scratch(unit) + sum(-(-n // 4096) * 4096 for n in held))
-        medium.bytes[this * unit : this * unit + unit] = made.ljust(min(unit, len(medium.bytes) - this * unit), b"\xff")
+        medium.bytes[this * unit : this * unit + unit] = new.ljust(min(unit, len(medium.bytes) - this * unit), b"\xff")
         medium.kept = {key: value for key, value in medium.kept.items() if value[1] > seq}
         following = this + 1
     raise AssertionError
@@ -116,6 +129,38 @@ def test_any_old_becomes_any_new_within_the_scratch(parts: list[tuple[int, int, 
     replayed, peak = _replay(old, len(new), payload, UNIT)
     assert replayed == new
     assert peak <= made.scratch <= least_scratch(UNIT) + more
+
+
+_CODE = code_samples.pair(800)
+_SMALL_MODEL = XrefOptions(12, spans_max=64, regions_max=16)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 60_000), st.integers(0, 30_000), st.integers(0, 900)), min_size=1, max_size=8),
+    st.integers(1, len(_CODE[0])),
+    st.sampled_from([0, 4096, 16384, 1 << 20]),
+)
+@settings(max_examples=20, deadline=None)
+def test_so_does_engine_xref(parts: list[tuple[int, int, int]], size: int, more: int) -> None:
+    """Programs that were linked anew and shuffled: the replay gives garbage for old that was overwritten."""
+    old, rng = _CODE[0][:size], random.Random(size)
+    new = b"".join(_CODE[1][start : start + length] + rng.randbytes(fresh) for start, length, fresh in parts) or b"x"
+    made = encode_in_place(old, new, unit=UNIT, scratch=least_scratch(UNIT) + more, xref=_SMALL_MODEL)
+    with made.payload:
+        payload = b"".join(bytes(chunk) for chunk in made.payload.chunks())
+    replayed, peak = _replay(old, len(new), payload, made.unit, xref=True)
+    assert replayed == new
+    assert peak <= made.scratch <= least_scratch(UNIT) + more
+
+
+def test_larger_units_are_taken_where_the_scratch_has_room() -> None:
+    """Each unit of engine xref begins with an empty model, so fewer of them are smaller."""
+    made = [encode_in_place(*_CODE, unit=UNIT, scratch=scratch, xref=_SMALL_MODEL) for scratch in (16384, 1 << 20)]
+    assert made[0].unit < made[1].unit
+    assert made[0].payload.size > made[1].payload.size
+    for item in made:
+        assert item.scratch >= least_scratch(item.unit)
+        item.payload.close()
 
 
 def test_where_the_scratch_is_too_small_bytes_are_sent() -> None:
@@ -143,13 +188,19 @@ def test_units_and_scratches_that_cannot_be(unit: int, scratch: int) -> None:
 
 
 def _package(
-    folder: Path, old: bytes = BLOB, new: bytes = NEW, *, node: str = "/dev/p", label: str | None = None
+    folder: Path,
+    old: bytes = BLOB,
+    new: bytes = NEW,
+    *,
+    node: str = "/dev/p",
+    label: str | None = None,
+    **options: Any,
 ) -> Path:
     write(folder / "old.img", old)
     write(folder / "new.img", new)
     old_name, new_name = str(folder / "old.img"), str(folder / "new.img")
     image = Image(old=old_name, new=new_name, targets=(node,), in_place=True, label=label)
-    pack_release(Release(image=(image,)), output=str(folder / "p.ota"), options=PackOptions(scratch=200_000))
+    pack_release(Release(image=(image,)), output=str(folder / "p.ota"), options=PackOptions(scratch=200_000, **options))
     return folder / "p.ota"
 
 
@@ -167,6 +218,26 @@ def test_a_package_says_what_it_needs(package: Path) -> None:
     assert "in place" in succeed("inspect", package)
     assert str(expect.scratch) in succeed("inspect", package, "--json", "--all")
     succeed("verify", package)
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A package for a program of several units, by engine xref."""
+    options: dict[str, Any] = {"engine": "xref", "codec": Codec.NONE, "frame_log": 10}  # can end between segments
+    old, new = code_samples.pair(4000)
+    parts = [new[at : at + 90_000] + random.Random(at).randbytes(2000) for at in range(0, len(new), 90_000)]
+    return _package(tmp_path_factory.mktemp("xref"), old, b"".join(parts), **options)
+
+
+def test_the_smaller_engine_is_taken(program: Path, tmp_path: Path) -> None:
+    (block,) = (r.record for r in load(program) if isinstance(r.record, model.Block))
+    assert (block.engine, block.unit) == (EngineId.XREF, 1 << 17)
+    contents = ((program.parent / name).read_bytes() for name in ("old.img", "new.img"))
+    other = _package(tmp_path, *contents)
+    assert program.stat().st_size < other.stat().st_size
+    succeed("verify", program)
+    noise = load(_package(tmp_path, engine="xref"))
+    assert [r.record.engine for r in noise if isinstance(r.record, model.Block)] == [EngineId.BSDIFF]
 
 
 def test_the_command_takes_all_images_that_can_be(tmp_path: Path) -> None:
@@ -236,6 +307,15 @@ def test_old_becomes_new_and_stays_so(applier: Applier, package: Path, tmp_path:
     assert (root / "dev/p").read_bytes().startswith(NEW)
 
 
+def test_a_program_becomes_new_by_xref(applier: Applier, program: Path, tmp_path: Path) -> None:
+    old, new = ((program.parent / name).read_bytes() for name in ("old.img", "new.img"))
+    root = _board(tmp_path, old + BEHIND)
+    for _ in range(2):
+        applier.succeed(program, root, KEEPS)
+        assert (root / "dev/p").read_bytes() == new + (old + BEHIND)[len(new) :]
+        assert list((root / "tmp").iterdir()) == []
+
+
 def test_what_is_neither_is_left_alone(applier: Applier, package: Path, tmp_path: Path) -> None:
     for at in (0, 150_000, len(BLOB) - 1):
         content = bytearray(BLOB + BEHIND)
@@ -294,6 +374,17 @@ def test_a_stream_that_ends_in_the_middle_goes_on(applier: Applier, long: Path, 
     applier.succeed(long, root, KEEPS)
     assert (root / "dev/p").read_bytes() == new + (BLOB + BEHIND)[len(new) :]
     assert list((root / "tmp").iterdir()) == []
+
+
+def test_xref_goes_on_with_tables_of_its_own(applier: Applier, program: Path, tmp_path: Path) -> None:
+    """The program that goes on has not made the segments before; the tables in front are what it needs of them."""
+    old, new = ((program.parent / name).read_bytes() for name in ("old.img", "new.img"))
+    root = _board(tmp_path, old + BEHIND)
+    _cut_in_the_middle(program, root)
+    middle = (root / "dev/p").read_bytes()
+    assert middle[: len(new)] not in (new, old)
+    applier.succeed(program, root, KEEPS)
+    assert (root / "dev/p").read_bytes() == new + (old + BEHIND)[len(new) :]
 
 
 def test_a_journal_does_not_excuse_another_content(applier: Applier, long: Path, tmp_path: Path) -> None:

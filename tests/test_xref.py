@@ -17,6 +17,7 @@ from otastream.apply import ApplyOptions, apply_package
 from otastream.config import Edit, Folder, Release
 from otastream.engines import ENGINES, xref
 from otastream.errors import Code, OtaError
+from otastream.inspection import verify_package
 from otastream.model import Codec, EngineId
 from otastream.native import BytesSource, Decoder, XrefOptions, diff_xref, xref_suits
 from otastream.options import XREF_RAM, PackOptions, engine_memory, fit
@@ -199,3 +200,15 @@ def test_edits_take_it_too(tmp_path: Path) -> None:
     edit = Edit(dest="/bin/program", action="update", old=str(tmp_path / "old"), new=str(tmp_path / "new"))
     made = pack_release(Release(file=(edit,)), output=str(tmp_path / "p"), options=PackOptions(engine="xref"))
     assert made.deltas == 1
+
+
+def test_a_package_is_verified_without_old(tmp_path: Path) -> None:
+    """What an xref payload becomes of other old content says nothing, and no memory is needed for it."""
+    old, new = pair()
+    for folder, content in (("old", old), ("new", new)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a").write_bytes(content)
+    folders = (Folder(old=str(tmp_path / "old"), new=str(tmp_path / "new"), dest="/"),)
+    pack_release(Release(folder=folders), output=str(tmp_path / "p.ota"), options=PackOptions(engine="xref"))
+    records = [entry.record for entry in verify_package(str(tmp_path / "p.ota")).entries]
+    assert EngineId.XREF in {getattr(record, "engine", None) for record in records}

@@ -183,6 +183,36 @@ static int keep_ranges(struct ota_exec *ex)
     return st != 0 ? st : ex->port.image_commit(ex->port.ctx);
 }
 
+static int engine_begin(struct ota_exec *ex, uint64_t size)
+{
+    ex->source.ctx = ex;
+    ex->source.read_at = read_old;
+    ex->source.size = ex->rec.source.size;
+    return ota_engine_init(ex->engine, ex->engine_len, ex->rec.engine, ex->options.window, &ex->source, size);
+}
+
+/* The tables of engine xref, which every segment needs, those that are in place already included. */
+static int tables_feed(struct ota_exec *ex, struct ota_in *in)
+{
+    struct ota_out none = {ex->small, 0, 0};
+    int st = ota_engine_step(ex->engine, in, &none);
+    if (st == OTA_DONE)
+        ex->in_place.engine_done = 1;
+    return st < 0 ? st : st == OTA_WANT_OUTPUT ? ERR(DELTA) : 0;
+}
+
+static int tables_end(struct ota_exec *ex)
+{
+    struct ota_in none = {NULL, 0, 0};
+    int st = ex->in_place.engine_done ? 0 : tables_feed(ex, &none);
+    if (st != 0)
+        return st;
+    if (!ex->in_place.engine_done)
+        return ota_exec_fail(ex, ERR(DELTA), "the tables end early");
+    ex->in_place.field = OTA_SEGMENT_UNIT;
+    return 0;
+}
+
 static int segment_begin(struct ota_exec *ex)
 {
     struct ota_in_place *in = &ex->in_place;
@@ -199,12 +229,11 @@ static int segment_begin(struct ota_exec *ex)
     in->rest = in->all ^ digest;
     if ((st = write_journal(ex, ota_in_place_new_len(&ex->rec, in->unit))) != 0)
         return st;
-    ex->source.ctx = ex;
-    ex->source.read_at = read_old;
-    ex->source.size = ex->rec.source.size;
     ota_xxh64_init(&ex->hash);
-    return ota_engine_init(ex->engine, ex->engine_len, ex->rec.engine, ex->options.window, &ex->source,
-                           ota_in_place_new_len(&ex->rec, in->unit));
+    if (ex->rec.engine == OTA_ENGINE_XREF)
+        return ota_engine_begin_part(ex->engine, (uint64_t)in->unit * ex->rec.unit,
+                                     ota_in_place_new_len(&ex->rec, in->unit), in->payload);
+    return engine_begin(ex, ota_in_place_new_len(&ex->rec, in->unit));
 }
 
 static int segment_feed(struct ota_exec *ex, struct ota_in *in)
@@ -319,7 +348,14 @@ static int take_number(struct ota_exec *ex, uint64_t n)
 {
     struct ota_in_place *in = &ex->in_place;
     unsigned i;
+    int st;
     switch (in->field) {
+    case OTA_SEGMENT_TABLES_LENGTH:
+        in->payload = n;
+        in->field = OTA_SEGMENT_TABLES;
+        if ((st = engine_begin(ex, ex->rec.size)) == 0)
+            ota_engine_in_parts(ex->engine);
+        return st;
     case OTA_SEGMENT_UNIT:
         return take_unit(ex, n);
     case OTA_SEGMENT_RANGES:
@@ -360,11 +396,13 @@ int ota_in_place_feed(struct ota_exec *ex, const uint8_t *data, size_t len)
             in->digest |= (uint64_t)all.src[all.pos++] << (8 * in->digest_bytes);
             if (++in->digest_bytes == 8)
                 in->field = OTA_SEGMENT_RANGES;
-        } else if (in->field == OTA_SEGMENT_PAYLOAD) {
+        } else if (in->field == OTA_SEGMENT_PAYLOAD || in->field == OTA_SEGMENT_TABLES) {
             part.src = all.src + all.pos;
             part.size = all.size - all.pos < in->payload ? all.size - all.pos : (size_t)in->payload;
             part.pos = 0;
-            if (in->decodes && part.size > 0)
+            if (in->field == OTA_SEGMENT_TABLES)
+                st = tables_feed(ex, &part);
+            else if (in->decodes && part.size > 0)
                 st = segment_feed(ex, &part);
             in->payload -= part.size;
             all.pos += part.size;
@@ -375,6 +413,8 @@ int ota_in_place_feed(struct ota_exec *ex, const uint8_t *data, size_t len)
         } else if (st == OTA_WANT_INPUT) {
             return 0;
         }
+        if (st == 0 && in->field == OTA_SEGMENT_TABLES && in->payload == 0)
+            st = tables_end(ex);
         if (st == 0 && in->field == OTA_SEGMENT_PAYLOAD && in->payload == 0)
             st = segment_end(ex);
     }
@@ -390,6 +430,7 @@ int ota_in_place_begin(struct ota_exec *ex)
     enum ota_in_place_state state = OTA_IS_OTHER;
     int st;
     memset(in, 0, sizeof *in);
+    in->field = r->engine == OTA_ENGINE_XREF ? OTA_SEGMENT_TABLES_LENGTH : OTA_SEGMENT_UNIT;
     if ((st = ota_in_place_look(ex, OTA_NODE_READ, &state)) != 0)
         return st;
     ex->sink = OTA_SINK_SKIP;

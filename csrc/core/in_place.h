@@ -14,7 +14,9 @@
 
 /* What the next bytes of the payload are. */
 enum ota_segment_field {
-    OTA_SEGMENT_UNIT = 0,
+    OTA_SEGMENT_TABLES_LENGTH = 0, /* in front of all segments, engine xref only */
+    OTA_SEGMENT_TABLES,
+    OTA_SEGMENT_UNIT,
     OTA_SEGMENT_DIGEST,
     OTA_SEGMENT_RANGES,
     OTA_SEGMENT_GAP,

@@ -167,24 +167,41 @@ static int code_span(struct ota_xref *x, uint32_t i)
 
 /* ---- operations -------------------------------------------------------------------------------------------------- */
 
+/* What the map has next for what is made now; of no length at the end if it has nothing. */
+static struct ota_xref_span next_span(const struct ota_xref *x)
+{
+    struct ota_xref_span s = {x->end, 0, 0};
+    uint32_t before;
+
+    if (x->span_next == x->map.count || x->map.spans[x->span_next].new_pos >= x->end)
+        return s;
+    s = x->map.spans[x->span_next];
+    before = s.new_pos < x->new_pos ? x->new_pos - s.new_pos : 0; /* it begins in the part before */
+    s.new_pos += before;
+    s.old_pos += before;
+    s.len -= before;
+    if (s.len > x->end - s.new_pos)
+        s.len = x->end - s.new_pos;
+    return s;
+}
+
 /* What comes next: literals, then a copy; both lengths may be 0, not both. */
 static int code_op(struct ota_xref *x)
 {
     struct ota_xref_truth *t = x->truth;
-    const struct ota_xref_span *span = x->span_next < x->map.count ? &x->map.spans[x->span_next] : NULL;
-    struct ota_xref_span copy = {x->new_size, 0, 0};
-    uint32_t room = (span != NULL ? span->new_pos : x->new_size) - x->new_pos;
+    struct ota_xref_span copy = {x->end, 0, 0}, span = next_span(x);
+    uint32_t room = span.new_pos - x->new_pos;
     uint64_t literals, len;
     int from_map;
 
     if (t != NULL && t->copy_next < t->copy_count)
         copy = t->copies[t->copy_next++];
-    from_map = span != NULL ? copy.new_pos == span->new_pos : copy.len == 0;
+    from_map = copy.new_pos == span.new_pos;
     from_map = room == 0 || flag(x, FLAG_OP, x->flag_history & 3u, room < 64 ? room / 4 : 16, from_map);
     if (from_map) {
         x->literal_left = room;
-        x->then_len = span != NULL ? span->len : 0;
-        x->then_old = span != NULL ? span->old_pos : 0;
+        x->then_len = span.len;
+        x->then_old = span.old_pos;
         x->span_next++;
         return 0;
     }
@@ -394,6 +411,31 @@ static void begin_ops(struct ota_xref *x)
     x->state = OTA_XREF_OP;
 }
 
+void ota_xref_begin_part(struct ota_xref *x, uint32_t start, uint32_t end)
+{
+    ota_xref_layout(x, x->model.flags);
+    x->new_pos = start;
+    x->end = end;
+    x->old_pos = 0;
+    x->span_next = 0;
+    while (x->span_next < x->map.count && x->map.spans[x->span_next].new_pos + x->map.spans[x->span_next].len <= start)
+        x->span_next++;
+    x->literal_left = x->copy_left = x->clean_left = 0;
+    x->region = x->region_start = x->region_end = x->kind = 0;
+    x->flag_history = x->hits = x->block_history = 0;
+    x->block_log = BLOCK_LOG_MIN + 2;
+    x->tail = 0;
+    x->out_at = x->out_len = 0;
+    x->window.len = 0;
+    memset(x->recent, 0, sizeof x->recent);
+    memset(x->form_history, 0, sizeof x->form_history);
+    memset(x->last_new, 0, sizeof x->last_new);
+    memset(x->last_change, 0, sizeof x->last_change);
+    memset(&x->refs, 0, sizeof x->refs);
+    memset(&x->map.here, 0, sizeof x->map.here);
+    x->state = OTA_XREF_OP;
+}
+
 int ota_xref_advance(struct ota_xref *x)
 {
     int status = 0;
@@ -423,7 +465,7 @@ int ota_xref_advance(struct ota_xref *x)
             status = code_span(x, x->index++);
         break;
     case OTA_XREF_OP:
-        if (x->new_pos == x->new_size) {
+        if (x->new_pos == x->end) {
             x->state = OTA_XREF_END;
             break;
         }

@@ -202,7 +202,10 @@ struct ota_xref {
     uint32_t old_pos;
     uint32_t new_pos;
     uint32_t old_size;
-    uint32_t index; /* of the table entry that comes next */
+    uint32_t end;              /* of what is made now: new_size, or that of a part */
+    int in_parts;              /* a copy does not look at old behind itself: that may have been replaced */
+    enum ota_xref_state first; /* what follows the range coder's first bytes */
+    uint32_t index;            /* of the table entry that comes next */
     uint32_t span_next;
     uint32_t literal_left;
     uint32_t copy_left;
@@ -292,5 +295,7 @@ size_t ota_xref_memory(unsigned log, uint32_t spans, uint32_t regions);
 void ota_xref_layout(struct ota_xref *x, void *tables);
 /* One step in coding; the encoder drives it too. OTA_DONE: a unit is in out, or the state went on. */
 int ota_xref_advance(struct ota_xref *x);
+/* Make new content [start, end) next, with the tables and a model that has learned nothing. */
+void ota_xref_begin_part(struct ota_xref *x, uint32_t start, uint32_t end);
 
 #endif

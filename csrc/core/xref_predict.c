@@ -80,6 +80,8 @@ int ota_xref_predict(struct ota_xref *x, struct ota_xref_unit *u, uint32_t limit
 
     if (want > to_end)
         want = to_end;
+    if (x->in_parts && want > limit)
+        want = limit;
     there = ota_window_peek(&x->window, x->old_pos, want, &at);
     if (there < want) {
         int status = ota_window_fill(&x->window, x->old_pos);

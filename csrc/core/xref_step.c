@@ -19,6 +19,8 @@ int ota_xref_init(struct ota_xref *x, size_t len, size_t window, const struct ot
     x->window.cap = window;
     x->old_size = (uint32_t)source->size;
     x->new_size = (uint32_t)new_size;
+    x->end = x->new_size;
+    x->first = OTA_XREF_SEGMENTS;
     x->memory = len - ota_xref_size(window);
     return OTA_DONE;
 }
@@ -104,6 +106,39 @@ static void drain(struct ota_engine *e, struct ota_xref *x, struct ota_out *out)
     e->left -= n;
 }
 
+static struct ota_xref *machine(void *workspace)
+{
+    return (struct ota_xref *)(void *)((struct ota_engine *)workspace + 1);
+}
+
+void ota_engine_in_parts(void *workspace)
+{
+    struct ota_xref *x = machine(workspace);
+
+    x->in_parts = 1;
+    x->end = 0;
+}
+
+int ota_engine_begin_part(void *workspace, uint64_t start, uint64_t len, uint64_t coded)
+{
+    struct ota_engine *e = workspace;
+    struct ota_xref *x = machine(workspace);
+
+    if (e->status < 0)
+        return e->status;
+    if (x->state != OTA_XREF_END)
+        return -OTA_E_DELTA;
+    if (start > x->new_size || len > x->new_size - start)
+        return -OTA_E_USAGE;
+    ota_xref_begin_part(x, (uint32_t)start, (uint32_t)(start + len));
+    e->left = len;
+    x->model.rc.pos = x->model.rc.fill = x->model.rc.padding = 0;
+    x->coded_left = coded;
+    x->state = OTA_XREF_START;
+    x->first = OTA_XREF_OP;
+    return 0;
+}
+
 int ota_xref_step(struct ota_engine *e, struct ota_in *in, struct ota_out *out)
 {
     struct ota_xref *x = (struct ota_xref *)(void *)(e + 1);
@@ -127,7 +162,7 @@ int ota_xref_step(struct ota_engine *e, struct ota_in *in, struct ota_out *out)
             return status;
         if (x->state == OTA_XREF_START) {
             ota_rc_start(rc);
-            x->state = OTA_XREF_SEGMENTS;
+            x->state = x->first;
         }
         status = ota_xref_advance(x);
         if (status == OTA_DONE && rc->padding > OTA_RC_PADDING)

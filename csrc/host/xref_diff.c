@@ -10,11 +10,10 @@
 /* Images at lower addresses hold too many numbers that could be addresses. */
 #define POINTER_BASE_MIN 0x10000u
 #define SPAN_MIN 16u
-#define HEAD_MAX (1u + 4u * OTA_VARINT_MAX_BYTES)
 
 /* ---- copies ------------------------------------------------------------------------------------------------------ */
 
-static int take_piece(void *ctx, const struct ota_piece *piece)
+int ota_xref_take_piece(void *ctx, const struct ota_piece *piece)
 {
     struct ota_xref_plan *p = ctx;
     struct ota_xref_span *last = p->copy_count > 0 ? &p->copies[p->copy_count - 1] : NULL;
@@ -42,7 +41,7 @@ static int take_piece(void *ctx, const struct ota_piece *piece)
 static int match(const struct ota_sorter *sorter, struct ota_xref_plan *plan, const struct ota_image *old_image,
                  const struct ota_image *new_image)
 {
-    struct ota_sink sink = {take_piece, plan};
+    struct ota_sink sink = {ota_xref_take_piece, plan};
     uint8_t *old_copy = malloc((size_t)old_image->size + 1), *new_copy = malloc((size_t)new_image->size + 1);
     int status = old_copy != NULL && new_copy != NULL ? 0 : -OTA_E_RAM;
 
@@ -73,7 +72,7 @@ static int match_again(const struct ota_sorter *sorter, struct ota_xref_plan *pl
 }
 
 /* The longest copies make the map, as many as there is room for. */
-static void choose_spans(struct ota_xref_plan *plan, uint32_t limit)
+void ota_xref_choose_spans(struct ota_xref_plan *plan, uint32_t limit)
 {
     plan->span_least = SPAN_MIN;
     for (;;) {
@@ -89,18 +88,21 @@ static void choose_spans(struct ota_xref_plan *plan, uint32_t limit)
 /* ---- checking and writing ---------------------------------------------------------------------------------------- */
 
 struct payload {
-    uint8_t head[HEAD_MAX];
+    uint8_t head[OTA_XREF_HEAD_MAX];
     size_t head_len;
     struct ota_xref_coded coded;
 };
 
-static void make_head(struct payload *p, const struct ota_xref_plan *plan, unsigned log, uint32_t segments)
+size_t ota_xref_head(uint8_t head[OTA_XREF_HEAD_MAX], const struct ota_xref_plan *plan, unsigned log,
+                     const struct ota_image images[2], size_t coded)
 {
-    p->head_len = ota_varint_write(p->head, log);
-    p->head_len += ota_varint_write(p->head + p->head_len, plan->span_count);
-    p->head_len += ota_varint_write(p->head + p->head_len, plan->region_count);
-    p->head_len += ota_varint_write(p->head + p->head_len, segments);
-    p->head_len += ota_varint_write(p->head + p->head_len, p->coded.len);
+    uint32_t a = images[0].segment_count, b = images[1].segment_count;
+    size_t n = ota_varint_write(head, log);
+
+    n += ota_varint_write(head + n, plan->span_count);
+    n += ota_varint_write(head + n, plan->region_count);
+    n += ota_varint_write(head + n, a < b ? a : b);
+    return n + ota_varint_write(head + n, coded);
 }
 
 /* Decode the payload as a board does. 0 if that makes new. */
@@ -132,8 +134,10 @@ static int verify(const struct payload *p, const struct ota_image *old_image, co
     return status;
 }
 
-static int write_all(int fd, const uint8_t *data, size_t len, struct ota_xref_stats *stats)
+int ota_xref_write(int fd, const void *bytes, size_t len, struct ota_xref_stats *stats)
 {
+    const uint8_t *data = bytes;
+
     while (len > 0) {
         ssize_t n = write(fd, data, len);
 
@@ -185,17 +189,12 @@ int ota_xref_suits(const uint8_t *data, uint64_t size)
     return suits;
 }
 
-static int plan_delta(const struct ota_sorter *sorter, const struct ota_xref_options *options,
-                      struct ota_xref_plan *plan, struct ota_image *old_image, struct ota_image *new_image)
+int ota_xref_find_copies(const struct ota_sorter *sorter, struct ota_xref_plan *plan, struct ota_image images[2])
 {
-    int status = match(sorter, plan, old_image, new_image);
+    int status = match(sorter, plan, &images[0], &images[1]);
 
-    if (status == 0 && !old_image->is_elf)
-        status = match_again(sorter, plan, old_image, new_image);
-    if (status == 0)
-        status = ota_xref_find_regions(plan, old_image, new_image);
-    if (status == 0)
-        choose_spans(plan, options->spans_max);
+    if (status == 0 && !images[0].is_elf)
+        status = match_again(sorter, plan, &images[0], &images[1]);
     return status;
 }
 
@@ -218,22 +217,23 @@ int ota_diff_xref(const struct ota_sorter *sorter, const struct ota_xref_options
     if (images != NULL && plan.regions != NULL) {
         ota_image_read(&images[0], old_data, (uint32_t)old_size);
         ota_image_read(&images[1], new_data, (uint32_t)new_size);
-        status = plan_delta(sorter, options, &plan, &images[0], &images[1]);
+        status = ota_xref_find_copies(sorter, &plan, images);
+        if (status == 0)
+            status = ota_xref_find_regions(&plan, &images[0], &images[1]);
+        ota_xref_choose_spans(&plan, options->spans_max);
     }
     if (status == 0)
         status = ota_xref_encode(&plan, options->model_log, &images[0], &images[1], &p.coded);
     if (status == 0) {
-        uint32_t a = images[0].segment_count, b = images[1].segment_count;
-
-        make_head(&p, &plan, options->model_log, a < b ? a : b);
+        p.head_len = ota_xref_head(p.head, &plan, options->model_log, images, p.coded.len);
         stats->workspace = ota_xref_workspace(options->model_log, plan.span_count, plan.region_count);
         status = verify(&p, &images[0], &images[1], (size_t)stats->workspace);
         fill_stats(stats, &p, &plan, new_size);
     }
     if (status == 0)
-        status = write_all(fd, p.head, p.head_len, stats);
+        status = ota_xref_write(fd, p.head, p.head_len, stats);
     if (status == 0)
-        status = write_all(fd, p.coded.bytes, p.coded.len, stats);
+        status = ota_xref_write(fd, p.coded.bytes, p.coded.len, stats);
     free(p.coded.bytes);
     free(plan.copies);
     free(plan.regions);

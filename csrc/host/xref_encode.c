@@ -15,6 +15,7 @@ struct encoder {
     int started;      /* the first byte, always zero, is left out */
     int status;       /* sticky */
     struct ota_xref_coded *coded;
+    size_t begin; /* where in coded this run begins */
 };
 
 static void out_byte(struct encoder *e, uint8_t byte)
@@ -105,7 +106,7 @@ static void put_end(struct encoder *e)
     }
     for (int i = 0; i < 5; i++)
         shift_low(e);
-    for (unsigned i = 0; i < OTA_RC_PADDING && e->coded->len > 0 && e->coded->bytes[e->coded->len - 1] == 0; i++)
+    for (unsigned i = 0; i < OTA_RC_PADDING && e->coded->len > e->begin && e->coded->bytes[e->coded->len - 1] == 0; i++)
         e->coded->len--;
 }
 
@@ -119,40 +120,66 @@ static void set_plan(struct ota_xref *x, const struct ota_xref_plan *plan)
             x->map.spans[n++] = plan->copies[i];
 }
 
+struct ota_xref_machine *ota_xref_machine_new(const struct ota_xref_plan *plan, unsigned log,
+                                              const struct ota_image *old_image, const struct ota_image *new_image)
+{
+    size_t memory = ota_xref_memory(log, plan->span_count, plan->region_count);
+    struct ota_xref_machine *m = calloc(1, sizeof *m);
+
+    if (m == NULL)
+        return NULL;
+    m->tables = memory > 0 ? malloc(memory) : NULL;
+    if (m->tables == NULL) {
+        free(m);
+        return NULL;
+    }
+    ota_xref_use_images(&m->x, old_image, new_image);
+    m->x.log = log;
+    m->x.region_count = plan->region_count;
+    m->x.map.count = plan->span_count;
+    ota_xref_layout(&m->x, m->tables);
+    set_plan(&m->x, plan);
+    m->x.window.buf = m->window;
+    m->x.window.cap = sizeof m->window;
+    m->truth.new_data = new_image->data;
+    m->truth.copies = plan->copies;
+    m->truth.copy_count = plan->copy_count;
+    m->x.truth = &m->truth;
+    m->x.state = OTA_XREF_SEGMENTS;
+    return m;
+}
+
+void ota_xref_machine_free(struct ota_xref_machine *m)
+{
+    if (m != NULL)
+        free(m->tables);
+    free(m);
+}
+
+int ota_xref_machine_run(struct ota_xref_machine *m, struct ota_xref_coded *coded)
+{
+    struct encoder e = {.range = 0xffffffffu, .coded = coded, .rc = &m->x.model.rc, .begin = coded->len};
+    int status = 0;
+
+    m->x.model.rc.put = put_bit;
+    m->x.model.rc.encoder = &e;
+    while (status == 0 && e.status == 0 && m->x.state != OTA_XREF_END)
+        status = ota_xref_advance(&m->x);
+    put_end(&e);
+    m->x.model.rc.encoder = NULL;
+    return status == 0 ? e.status : status;
+}
+
 int ota_xref_encode(const struct ota_xref_plan *plan, unsigned log, const struct ota_image *old_image,
                     const struct ota_image *new_image, struct ota_xref_coded *coded)
 {
-    size_t memory = ota_xref_memory(log, plan->span_count, plan->region_count);
-    struct ota_xref *x = calloc(1, sizeof *x);
-    void *tables = memory > 0 ? malloc(memory) : NULL;
-    uint8_t *window = malloc(OTA_WINDOW);
-    struct encoder e = {.range = 0xffffffffu, .coded = coded};
-    struct ota_xref_truth truth = {new_image->data, plan->copies, plan->copy_count, 0};
+    struct ota_xref_machine *m = ota_xref_machine_new(plan, log, old_image, new_image);
     int status = -OTA_E_RAM;
 
-    if (x != NULL && tables != NULL && window != NULL) {
-        ota_xref_use_images(x, old_image, new_image);
-        x->log = log;
-        x->region_count = plan->region_count;
-        x->map.count = plan->span_count;
-        ota_xref_layout(x, tables);
-        set_plan(x, plan);
-        x->window.buf = window;
-        x->window.cap = OTA_WINDOW;
-        x->truth = &truth;
-        x->state = OTA_XREF_SEGMENTS;
-        e.rc = &x->model.rc;
-        e.rc->put = put_bit;
-        e.rc->encoder = &e;
-        status = 0;
-        while (status == 0 && e.status == 0 && x->state != OTA_XREF_END)
-            status = ota_xref_advance(x);
-        put_end(&e);
-        if (status == 0)
-            status = e.status;
+    if (m != NULL) {
+        m->x.end = new_image->size;
+        status = ota_xref_machine_run(m, coded);
     }
-    free(window);
-    free(tables);
-    free(x);
+    ota_xref_machine_free(m);
     return status;
 }

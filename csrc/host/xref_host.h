@@ -80,8 +80,39 @@ struct ota_xref_coded {
     uint64_t cost[OTA_XREF_PARTS];
 };
 
+/* The decoder's own machine, told the truth. */
+struct ota_xref_machine {
+    struct ota_xref x;
+    struct ota_xref_truth truth;
+    void *tables;
+    uint8_t window[OTA_WINDOW];
+};
+
+/* A machine that is about to code its tables. NULL: no memory. All arguments must outlive it. */
+struct ota_xref_machine *ota_xref_machine_new(const struct ota_xref_plan *plan, unsigned log,
+                                              const struct ota_image *old_image, const struct ota_image *new_image);
+void ota_xref_machine_free(struct ota_xref_machine *m);
+/* Code until x.end is reached, as bytes of their own behind those that are there. 0 or a failure. */
+int ota_xref_machine_run(struct ota_xref_machine *m, struct ota_xref_coded *coded);
+
 /* Code the plan with a model of 2^log bytes. 0 or a failure. */
 int ota_xref_encode(const struct ota_xref_plan *plan, unsigned log, const struct ota_image *old_image,
                     const struct ota_image *new_image, struct ota_xref_coded *coded);
+
+/* ---- xref_diff.c ---- */
+
+#define OTA_XREF_HEAD_MAX (1u + 4u * OTA_VARINT_MAX_BYTES)
+
+/* ota_sink.piece for a plan's copies; ctx: the plan. */
+int ota_xref_take_piece(void *ctx, const struct ota_piece *piece);
+/* Match old and new, without what they refer to; images of unknown address get one. 0 or a failure. */
+int ota_xref_find_copies(const struct ota_sorter *sorter, struct ota_xref_plan *plan, struct ota_image images[2]);
+/* Choose the copies that go into the map. */
+void ota_xref_choose_spans(struct ota_xref_plan *plan, uint32_t limit);
+/* The head of a payload of which `coded` bytes follow. Returns its length. */
+size_t ota_xref_head(uint8_t head[OTA_XREF_HEAD_MAX], const struct ota_xref_plan *plan, unsigned log,
+                     const struct ota_image images[2], size_t coded);
+/* 0 or -OTA_E_OUTPUT; counts in stats. */
+int ota_xref_write(int fd, const void *bytes, size_t len, struct ota_xref_stats *stats);
 
 #endif

@@ -147,6 +147,14 @@ int ota_engine_init(void *workspace, size_t workspace_len, int id, size_t window
  * OTA_DONE: new_size bytes were made and the payload ended exactly there; payload after that is OTA_E_DELTA. */
 int ota_engine_step(void *workspace, struct ota_in *in, struct ota_out *out);
 
+/* Engine xref in place (docs/SPEC.md section 6.4.1): new is made part by part, in any order. After ota_engine_init for
+ * all of new, ota_engine_in_parts says so; the payload to come is that of the tables, which make no content. When they
+ * are done, and after each part, ota_engine_begin_part says that `coded` bytes follow which make new content
+ * [start, start + len): 0, OTA_E_DELTA (what was before is not done), OTA_E_USAGE (beyond new). A part reads old where
+ * it copies from, and nothing else of it matters. */
+void ota_engine_in_parts(void *workspace);
+int ota_engine_begin_part(void *workspace, uint64_t start, uint64_t len, uint64_t coded);
+
 /* ---- views: what a delta runs between (docs/SPEC.md section 6.5) ------------------------------------------------ */
 
 enum ota_view_id {

@@ -101,6 +101,21 @@ int ota_xref_suits(const uint8_t *data, uint64_t size);
 int ota_diff_xref(const struct ota_sorter *sorter, const struct ota_xref_options *options, const uint8_t *old_data,
                   uint64_t old_size, const uint8_t *new_data, uint64_t new_size, int fd, struct ota_xref_stats *stats);
 
+/* The same for an update in place (docs/SPEC.md section 6.4.1), in two steps like those of engine bsdiff: the pieces,
+ * and the payload that makes new of a choice of them, unit by unit. */
+int ota_diff_xref_pieces(const struct ota_sorter *sorter, const uint8_t *old_data, uint64_t old_size,
+                         const uint8_t *new_data, uint64_t new_size, int fd, struct ota_xref_stats *stats);
+
+/* Write the payload of the tables, then that of each unit, to fd, after having decoded them again; the lengths of these
+ * payloads go to written, count + 1 numbers. numbers: `pieces` times three, as ota_diff_xref_pieces wrote them; none
+ * reaches from one unit (of unit_size bytes) into the next. units: `count` of them, in the order in which they are
+ * replaced. Errors as above; OTA_E_USAGE also for pieces that overlap, and for pieces and units that leave old or new.
+ */
+int ota_encode_xref_units(const struct ota_xref_options *options, const uint8_t *old_data, uint64_t old_size,
+                          const uint8_t *new_data, uint64_t new_size, const uint64_t *numbers, size_t pieces,
+                          uint32_t unit_size, const uint32_t *units, size_t count, uint64_t *written, int fd,
+                          struct ota_xref_stats *stats);
+
 /* cdef-end */
 
 #ifdef __cplusplus

@@ -1,7 +1,7 @@
 """Deltas of a node onto itself, docs/SPEC.md section 6.4: which unit is replaced when, and what is kept meanwhile.
 
-Each unit of new is made by a run of engine bsdiff of its own. What it reads of a unit that was replaced before must
-have been kept in the scratch. The order of the units decides how much that is: like the order of moves that share no
+Each unit of new is made by a run of the engine of its own. What it reads of a unit that was replaced before must have
+been kept in the scratch. The order of the units decides how much that is: like the order of moves that share no
 second copy, the best one is hard to find, and a good one is easy (each time the unit whose old bytes the fewest others
 still need). Where the scratch would not hold what is to be kept, the bytes are sent instead.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 import tempfile
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
@@ -20,7 +20,14 @@ import xxhash
 from otastream.engines.payload import Payload
 from otastream.errors import Code, error
 from otastream.model import KEPT_MAX, UNIT_MAX, UNIT_MIN, UNITS_MAX
-from otastream.native import Buffer, diff_pieces, encode_pieces
+from otastream.native import (
+    Buffer,
+    XrefOptions,
+    diff_pieces,
+    diff_xref_pieces,
+    encode_pieces,
+    encode_xref_units,
+)
 from otastream.varint import varint, zigzag
 
 JOURNAL: Final = 72
@@ -31,6 +38,9 @@ _GRAIN: Final = 4096
 
 _JOIN: Final = 64
 """Ranges that are nearer to each other than this are kept as one: a range costs bytes in the package and memory."""
+
+_TRY_LARGER: Final = 8 << 20
+"""Bytes of new below which larger units are tried: above, beginning anew costs little, and trying takes long."""
 
 Range = tuple[int, int]
 """Old bytes from the first offset up to the second."""
@@ -50,6 +60,7 @@ class InPlace:
     """A payload in place, with what the records say of it. scratch: bytes that the temporary folder must hold."""
 
     payload: Payload
+    unit: int
     plan: int
     scratch: int
 
@@ -59,11 +70,21 @@ def least_scratch(unit: int) -> int:
     return _file(JOURNAL + unit) + _file(JOURNAL)
 
 
-def encode_in_place(old: Buffer, new: Buffer, *, unit: int, scratch: int, folder: str | None = None) -> InPlace:
-    """The payload that makes new from old on the node that holds old.
+def encode_in_place(
+    old: Buffer,
+    new: Buffer,
+    *,
+    unit: int,
+    scratch: int,
+    xref: XrefOptions | None = None,
+    folder: str | None = None,
+) -> InPlace:
+    """The payload that makes new from old on the node that holds old, of engine bsdiff, or xref if there are options.
 
-    unit: bytes that are replaced at once, a power of two and a multiple of the node's erase block. scratch: bytes that
-    the temporary folder may have to hold, at least ``least_scratch``. Errors: USAGE, and those of making a delta.
+    unit: bytes that are replaced at once, a power of two and a multiple of the node's erase block; with engine xref at
+    least: its model begins anew with each unit, so larger ones are taken where they make a small payload smaller.
+    scratch: bytes that the temporary folder may have to hold, at least ``least_scratch``. Errors: USAGE, and those of
+    making a delta.
     """
     old_view, new_view = memoryview(old).cast("B"), memoryview(new).cast("B")
     if unit & (unit - 1) or not UNIT_MIN <= unit <= UNIT_MAX:
@@ -72,15 +93,43 @@ def encode_in_place(old: Buffer, new: Buffer, *, unit: int, scratch: int, folder
         raise error(Code.USAGE, f"more than {UNITS_MAX} units of {unit} bytes")
     if scratch < least_scratch(unit):
         raise error(Code.USAGE, f"units of {unit} bytes need a scratch of at least {least_scratch(unit)} bytes")
-    units = _units(old_view, new_view, unit, folder)
-    plans = [_Planner(units, unit, len(old_view), scratch) for _ in range(3)]
+    numbers = _matched(old_view, new_view, diff_pieces if xref is None else diff_xref_pieces, folder)
+    best = _encoded(old_view, new_view, numbers, unit, scratch, xref, folder)
+    while xref is not None and len(new_view) < _TRY_LARGER and unit < len(new_view) and unit < UNIT_MAX:
+        unit *= 2
+        if scratch < least_scratch(unit):
+            break
+        other = _encoded(old_view, new_view, numbers, unit, scratch, xref, folder)
+        if other.payload.size < best.payload.size:
+            best, other = other, best
+        other.payload.close()
+    return best
+
+
+def _encoded(
+    old: memoryview,
+    new: memoryview,
+    numbers: array[int],
+    unit: int,
+    scratch: int,
+    xref: XrefOptions | None,
+    folder: str | None,
+) -> InPlace:
+    """With units of this size."""
+    units, others = _units(old, new, unit, numbers)
+    plans = [_Planner(units, unit, len(old), scratch) for _ in range(3)]
     for planner, order in zip(plans, (None, sorted(units), sorted(units, reverse=True)), strict=True):
         planner.run(order)
     best = min(plans, key=lambda planner: (planner.dropped, planner.moved))
     file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - the payload closes it
     try:
-        plan = _write(file, best, old_view, new_view, folder)
-        return InPlace(Payload.spooled(file), plan, best.peak)
+        writer = _Writer(file, new, best)
+        if xref is None:
+            writer.segments(_run(best.pieces[step.unit], old, writer.content(step), folder) for step in best.steps)
+        else:
+            writer.xref(old, others, xref, folder)
+        plan = writer.plan()
+        return InPlace(Payload.spooled(file), unit, plan, best.peak)
     except BaseException:
         file.close()
         raise
@@ -91,26 +140,33 @@ def _file(size: int) -> int:
     return -(-size // _GRAIN) * _GRAIN
 
 
-def _units(old: memoryview, new: memoryview, unit: int, folder: str | None) -> dict[int, list[Piece]]:
-    """The units that change, each with the pieces of it that are made from old, in order."""
+def _matched(
+    old: memoryview, new: memoryview, match: Callable[[Buffer, Buffer, int], object], folder: str | None
+) -> array[int]:
+    """For each piece of new that is like old: where it is in new, where in old, its length."""
     with tempfile.TemporaryFile(dir=folder) as file:
-        diff_pieces(old, new, file.fileno())
+        match(old, new, file.fileno())
         file.seek(0)
-        numbers = array("Q", file.read())
+        return array("Q", file.read())
+
+
+def _units(
+    old: memoryview, new: memoryview, unit: int, numbers: array[int]
+) -> tuple[dict[int, list[Piece]], dict[int, list[Piece]]]:
+    """The units that change, each with the pieces of it that are made from old, in order; and the others."""
     found: dict[int, list[Piece]] = {}
+    others: dict[int, list[Piece]] = {}
     for n in range(-(-len(new) // unit)):
         content = new[n * unit : (n + 1) * unit]
-        if content != old[n * unit : n * unit + len(content)]:
-            found[n] = []
+        (found if content != old[n * unit : n * unit + len(content)] else others)[n] = []
     for i in range(0, len(numbers), 3):
         at, source, left = numbers[i : i + 3]
         while left:
             n = at // unit
             size = min(left, (n + 1) * unit - at)
-            if n in found:
-                found[n].append(Piece(at - n * unit, source, size))
+            (found if n in found else others)[n].append(Piece(at - n * unit, source, size))
             at, source, left = at + size, source + size, left - size
-    return found
+    return found, others
 
 
 # ---- the order, and what is kept -----------------------------------------------------------------------------------
@@ -253,27 +309,53 @@ def _total(ranges: list[Range]) -> int:
 # ---- bytes ---------------------------------------------------------------------------------------------------------
 
 
-def _write(file: BinaryIO, planner: _Planner, old: memoryview, new: memoryview, folder: str | None) -> int:
-    """Write the segments; the digest of all of them."""
-    digest = xxhash.xxh64()
-    following = 0
-    for number, step in enumerate(planner.steps):
-        content = new[step.unit * planner.unit : (step.unit + 1) * planner.unit]
-        payload = _run(planner.pieces[step.unit], old, content, folder)
+class _Writer:
+    """Writes the payload of a plan."""
+
+    def __init__(self, file: BinaryIO, new: memoryview, planner: _Planner) -> None:
+        self._file, self._new, self._planner = file, new, planner
+        self._digest = xxhash.xxh64()
+
+    def plan(self) -> int:
+        """The digest of what was written."""
+        self._file.flush()
+        return self._digest.intdigest()
+
+    def content(self, step: _Step) -> memoryview:
+        return self._new[step.unit * self._planner.unit : (step.unit + 1) * self._planner.unit]
+
+    def segments(self, payloads: Iterable[bytes]) -> None:
+        """One for each step, in order."""
+        following = 0
+        for number, (step, payload) in enumerate(zip(self._planner.steps, payloads, strict=True)):
+            self._put(self._head(step, number, following) + varint(len(payload)))
+            self._put(payload)
+            following = step.unit + 1
+
+    def xref(self, old: memoryview, others: dict[int, list[Piece]], options: XrefOptions, folder: str | None) -> None:
+        """The same by engine xref, whose tables stand in front. others: pieces of the units that stay."""
+        unit, pieces = self._planner.unit, sorted((others | self._planner.pieces).items())
+        numbers = array("Q", (x for n, unit_s in pieces for p in unit_s for x in (n * unit + p.at, p.old, p.size)))
+        order = [step.unit for step in self._planner.steps]
+        with tempfile.TemporaryFile(dir=folder) as file:
+            tables, *written = encode_xref_units(old, self._new, numbers, file.fileno(), options, unit, order)
+            file.seek(0)
+            self._put(varint(tables) + file.read(tables))
+            self.segments(file.read(length) for length in written)
+
+    def _put(self, data: bytes) -> None:
+        self._file.write(data)
+        self._digest.update(data)
+
+    def _head(self, step: _Step, number: int, following: int) -> bytes:
+        """What stands in front of a segment's payload, but for its length."""
         head = zigzag(step.unit - following)
-        head += xxhash.xxh64_intdigest(content).to_bytes(8, "little") + varint(len(step.kept))
-        at = step.unit * planner.unit
+        head += xxhash.xxh64_intdigest(self.content(step)).to_bytes(8, "little") + varint(len(step.kept))
+        at = step.unit * self._planner.unit
         for start, end in step.kept:
             head += varint(start - at) + varint(end - start)
             at = end
-        if step.kept:
-            head += varint(step.last_use - number)
-        for piece in (head, varint(len(payload)), payload):
-            file.write(piece)
-            digest.update(piece)
-        following = step.unit + 1
-    file.flush()
-    return digest.intdigest()
+        return head + varint(step.last_use - number) if step.kept else head
 
 
 def _run(pieces: list[Piece], old: memoryview, content: memoryview, folder: str | None) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Final
 
+from otastream.engines.xref import decoder_in_parts
 from otastream.errors import Code, error
 from otastream.model import KEPT_MAX, EngineId
 from otastream.native import Buffer, Decoder, Source
@@ -16,7 +17,7 @@ Bytes = Generator[int, memoryview, None]
 
 class SegmentChecker:
     """Checks all that can be known of such a payload without old content: form, ranges, and the length that each
-    segment makes. DELTA when it is wrong.
+    segment makes, but for engine xref, which makes of other old content something else. DELTA when it is wrong.
     """
 
     def __init__(self, engine: EngineId, *, size: int, unit: int, source: Source) -> None:
@@ -41,6 +42,8 @@ class SegmentChecker:
     def _run(self) -> Bytes:
         """Gives how many bytes it can take, gets at most that many."""
         following = number = 0
+        if self._engine is EngineId.XREF:
+            yield from self._tables()
         while True:
             zigzag = yield from self._number()
             self._inside = True
@@ -80,13 +83,30 @@ class SegmentChecker:
             if not 1 <= last <= self._units - number:
                 raise error(Code.DELTA, f"a range is kept for {last} segments")
             self._kept.append((number + last, count))
+        self._kept = [item for item in self._kept if item[0] > number]
         left = yield from self._number()
-        decoder = Decoder(self._engine, min(self._unit, self._size - unit * self._unit), source=self._source)
+        decoder = None
+        if self._engine is not EngineId.XREF:
+            decoder = Decoder(self._engine, min(self._unit, self._size - unit * self._unit), source=self._source)
+        yield from self._decode(decoder, left)
+        return unit
+
+    def _tables(self) -> Bytes:
+        self._inside = True
+        left = yield from self._number()
+        decoder = decoder_in_parts(self._size, self._source)
+        yield from self._decode(decoder, left)
+        self._inside = False
+
+    @staticmethod
+    def _decode(decoder: Decoder | None, left: int) -> Bytes:
+        """None: what is made depends on old, so nothing can be said."""
         while left:
             piece = yield left
-            for _ in decoder.feed(piece):
+            for _ in decoder.feed(piece) if decoder is not None else ():
                 pass
             left -= len(piece)
-        decoder.finish()
-        self._kept = [item for item in self._kept if item[0] > number]
-        return unit
+        if decoder is not None:
+            for _ in decoder.feed(b""):
+                pass
+            decoder.finish()

@@ -60,3 +60,8 @@ class Xref:
         if source is None:
             raise error(Code.USAGE, "engine xref needs a source")
         return Decoder(self.id, size, source=source, window=window, workspace=workspace(MODEL_LOGS[-1]))
+
+
+def decoder_in_parts(size: int, source: Source) -> Decoder:
+    """The same for the tables and parts of a payload in place."""
+    return Decoder(EngineId.XREF, size, source=source, workspace=workspace(MODEL_LOGS[-1]), in_parts=True)

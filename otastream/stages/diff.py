@@ -24,8 +24,9 @@ import zstandard
 from otastream.cache import DeltaCache, key
 from otastream.engines import ENGINES, Engine, Payload, load
 from otastream.engines.bsdiff import Bsdiff
-from otastream.engines.in_place import encode_in_place
+from otastream.engines.in_place import InPlace, encode_in_place
 from otastream.engines.payload import Prefixed
+from otastream.engines.xref import largest
 from otastream.errors import Code, OtaError, error
 from otastream.model import Action, Block, CodingId, EngineId, File, Script, Ubi, View
 from otastream.native import Buffer
@@ -244,16 +245,28 @@ class _Maker:
         return _Delta() if found is None else _Delta(*found)
 
     def _in_place(self, action: Block, unit: int, content: Content) -> Ready:
-        """The delta of a node onto itself; the image as a whole if that is smaller."""
-        if content.old is not None and any(engine.id is EngineId.BSDIFF for engine in self._engines):
+        """The smallest delta of a node onto itself; the image as a whole if that is smaller."""
+        best: tuple[EngineId, InPlace] | None = None
+        if content.old is not None and self._engines:
             new = _load(content.new, content.size, content.digest)
             old = _load(content.old, content.old_size, content.old_digest)
-            made = encode_in_place(old, new, unit=unit, scratch=self._scratch)
-            if _compressed_size(made.payload.chunks()) < _compressed_size(_pieces(new)):
-                record = replace(action, engine=EngineId.BSDIFF, plan=made.plan)
-                return Ready(record, made.payload, scratch=made.scratch)
-            made.payload.close()
-        return Ready(_full(action), _FilePayload(content))
+            least = _compressed_size(_pieces(new))
+            for engine in self._engines:
+                options = largest(self._memory) if engine.id is EngineId.XREF else None
+                if not engine.suits(old, new, workspace=self._memory):
+                    continue
+                made = encode_in_place(old, new, unit=unit, scratch=self._scratch, xref=options)
+                cost = _compressed_size(made.payload.chunks())
+                if cost >= least:
+                    made.payload.close()
+                    continue
+                if best is not None:
+                    best[1].payload.close()
+                best, least = (engine.id, made), cost
+        if best is None:
+            return Ready(_full(action), _FilePayload(content))
+        record = replace(action, engine=best[0], unit=best[1].unit, plan=best[1].plan)
+        return Ready(record, best[1].payload, scratch=best[1].scratch)
 
     def _delta(self, old: Buffer, new: Buffer, memory: int) -> tuple[EngineId, Payload] | None:
         """The smallest delta; None if sending the file itself is smaller."""

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from board import media
@@ -107,6 +108,25 @@ def test_a_delta_of_a_kernel(bench: Bench, shop: Workshop, tmp_path: Path, engin
     result = bench.succeed(Virt([*slots], synced=False), job, timeout=900)
     assert slots[1].read_bytes()[: len(new)] == new
     judge(result.find("@@BOUND"), f"{engine} delta of {len(old)} bytes")
+
+
+def test_a_kernel_in_place(bench: Bench, shop: Workshop, tmp_path: Path) -> None:
+    """A partition onto itself, by engine xref where its model has room; scratch and journal in a folder in memory."""
+    old, new = image_pair(bench.kit, MIB, start=0)
+    new = new[: len(new) // 2] + new[len(new) // 4 :]
+    image = msgspec.structs.replace(shop.one_image("p", new, "/dev/vda", old=old), in_place=True)
+    files: dict[str, Path | bytes] = {"old": old}
+    runs = ""
+    for kind, ram in KINDS.items():
+        made = package(tmp_path / f"p{kind}.ota", images=(image,), engine="xref", ram=ram)
+        files[made.name] = made
+        runs += "dd if=/job/old of=/dev/vda bs=64K conv=fsync 2>/dev/null\n"
+        runs += bounded(kind, f"-x /job/{made.name} --volatile-scratch") + "\n"
+    slot = tmp_path / "slot"
+    slot.write_bytes(bytes(2 * MIB))
+    result = bench.succeed(Virt([slot], synced=False), Job(runs, files, ("disk",)), timeout=900)
+    assert slot.read_bytes()[: len(new)] == new
+    judge(result.find("@@BOUND"), f"in place, {len(new)} bytes")
 
 
 @pytest.mark.parametrize("kind", KINDS)

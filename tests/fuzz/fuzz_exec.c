@@ -12,7 +12,7 @@
 #define OLD "hello, bored\n"
 #define HEAD 3u
 
-static uint64_t workspace[1 << 15];
+static uint64_t workspace[1 << 16];
 static struct flash_model flash[3];
 
 static void make_board(struct board_model *b)
@@ -45,6 +45,7 @@ static void run(struct board_model *b, const uint8_t *data, size_t size, size_t 
     options.block_buffer = 4096;
     options.header_max = OTA_HEADER_MAX;
     options.volatile_tmp = 1;
+    options.workspace = 128 << 10; /* engine xref with a small model */
     options.dry_run = dry_run;
     MUST(ota_exec_init(workspace, sizeof workspace, &options, &b->port, &ex) == 0);
     for (size_t pos = 0; st == OTA_WANT_INPUT && pos < size; pos += step)

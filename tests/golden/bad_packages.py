@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from golden import builder as b
+from otastream.engines.in_place import encode_in_place, least_scratch
+from otastream.native import XrefOptions
 
 _TEXT = b"hello, board\n"
 _FULL = b.content(_TEXT)
@@ -601,6 +603,30 @@ def _segments() -> Iterator[tuple[str, bytes]]:
         yield f"in-place-{name}", b.record(b.BLOCK, _ONTO_ITSELF | {b.ENGINE: 1}, payload)
 
 
+def _xref_segments() -> Iterator[tuple[str, bytes]]:
+    """The same for engine xref, whose tables stand in front."""
+    options = XrefOptions(12, spans_max=64, regions_max=16)
+    made = encode_in_place(b"hello, bored\n", b"hello, board\n", unit=4096, scratch=least_scratch(4096), xref=options)
+    with made.payload:
+        good = b"".join(bytes(chunk) for chunk in made.payload.chunks())
+    tables, segments = good[1 : 1 + good[0]], good[1 + good[0] :]
+    v = b.varint
+    for name, payload in {
+        "without-tables": b"",
+        "tables-cut": good[:8],
+        "tables-of-nothing": v(0) + segments,
+        "tables-short": v(len(tables) - 1) + tables[:-1] + segments,
+        "tables-long": v(len(tables) + 1) + tables + b"\0" + segments,
+        "tables-huge": v(2**62) + tables + segments,
+        "model-too-small": v(len(tables)) + b"\x0b" + tables[1:] + segments,
+        "no-region": v(len(tables)) + tables[:2] + b"\0" + tables[3:] + segments,
+        "unit-beyond": good[: 1 + len(tables)] + v(2) + segments[1:],
+        "cut": good[:-1],
+        "twice": good + v(1) + segments[1:],
+    }.items():
+        yield f"in-place-xref-{name}", b.record(b.BLOCK, _ONTO_ITSELF | {b.ENGINE: 2, b.PLAN: 2}, payload)
+
+
 def packages() -> Iterator[tuple[str, bytes]]:
     for part in (_preambles, _frames, _codecs, _outer):
         yield from part()
@@ -616,6 +642,7 @@ def packages() -> Iterator[tuple[str, bytes]]:
         ("path", _paths),
         ("delta", _payloads),
         ("delta", _segments),
+        ("delta", _xref_segments),
     )
     for code, group in groups:
         for name, record in group():

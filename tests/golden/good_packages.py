@@ -10,7 +10,10 @@ import zstandard
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from code_samples import pair
 from golden import builder as b
+from otastream.engines.in_place import encode_in_place, least_scratch
+from otastream.native import XrefOptions
 
 _TEXT = b"hello, board\n"
 _OLD = b"hello, bored\n"
@@ -79,6 +82,17 @@ def _in_place_kept() -> bytes:
     )
 
 
+def _in_place_xref(old: bytes, new: bytes) -> bytes:
+    """By engine xref: the tables, then the segments."""
+    options = XrefOptions(12, spans_max=64, regions_max=16)
+    made = encode_in_place(old, new, unit=4096, scratch=least_scratch(4096), xref=options)
+    with made.payload:
+        payload = b"".join(bytes(chunk) for chunk in made.payload.chunks())
+    fields = {b.TARGETS: [b"/dev/mtd4"], b.SIZE: len(new), b.DIGEST: b.xxh(new), b.ENGINE: 2, b.UNIT: made.unit}
+    source = {b.SIZE: len(old), b.DIGEST: b.xxh(old)}
+    return b.record(b.BLOCK, fields | {b.SOURCE: source, b.PLAN: made.plan}, payload)
+
+
 def _kinds() -> Mapping[str, bytes]:
     path = {b.PATH: b"etc/a"}
     meta = {b.MODE: 0o4755, b.UID: 0, b.GID: 2**32 - 2, b.XATTRS: [[b"user.a", b""], [b"user.b", b"\0\xff"]]}
@@ -99,6 +113,8 @@ def _kinds() -> Mapping[str, bytes]:
             _SEGMENT,
         ),
         "block-in-place-kept": _in_place_kept(),
+        "block-in-place-xref": _in_place_xref(_OLD, _TEXT),
+        "block-in-place-xref-units": _in_place_xref(*pair(16)),
         "block-mask": b.record(b.BLOCK, nodes | _FULL | {b.MASK: 3}, _TEXT)
         + b.record(b.BLOCK, nodes | _DELTA_FIELDS | {b.SOURCE: _SELF, b.MASK: 2}, _DELTA)
         + b.record(b.BLOCK, nodes | _FULL | {b.MASK: 0}, _TEXT),

@@ -389,6 +389,18 @@ def in_place_wide(case: Case) -> None:
     _in_place(case, _edited(old[60_000:] + old[:60_000], 4), _Wide)
 
 
+def in_place_xref(case: Case) -> None:
+    """A program by engine xref, whose functions change places; with every cut its tables are decoded again."""
+    old, linked = code_samples.pair(500)
+    half = len(linked) // 2
+    new = linked[:4096] + linked[half:] + linked[4096:half]
+    case.node("p", old + _ROOM, new + (old + _ROOM)[len(new) :])
+    image = Image(new=case.file("new.img", new), targets=("/dev/p",), old=case.file("old.img", old), in_place=True)
+    (case.folder / "images").write_text(f"/dev/p {len(new)}\n")
+    (case.folder / "unit").write_text(str(_InPlace.unit))
+    case.pack(Release(image=(image,)), engine="xref", options=_InPlace)
+
+
 def in_place_and_more(case: Case) -> None:
     """Two nodes in place and a folder, in one package."""
     images = []
@@ -517,7 +529,7 @@ CASES: Final[tuple[Callable[[Case], None], ...]] = (
     contents_full, contents_delta, contents_xref, contents_views, tree, hard_links, chain, alike, edits, scripts,
     image_full, image_both_slots, image_from_other_slot, image_both_slots_delta, image_onto_itself,
     image_view, image_view_onto_itself, image_xref_onto_itself,
-    in_place, in_place_shuffled, in_place_wide, in_place_and_more,
+    in_place, in_place_shuffled, in_place_wide, in_place_xref, in_place_and_more,
     environment, slots, slots_marked_good, volumes, everything,
 )  # fmt: skip
 
