@@ -8,6 +8,13 @@ test-board: build ## the board program on an emulated ARM board; ARGS="-k name" 
 	@began=$$(date +%s); $(PY) -m pytest tests/board -n $(BOARD_JOBS) --dist worksteal --durations=0 -rsP $(ARGS); \
 		code=$$?; echo "board tests: $$(($$(date +%s) - began)) s"; exit $$code
 
+BOARD_KILLS ?= 100
+
+.PHONY: kills-board
+kills-board: export OTA_BOARD_KILLS = $(BOARD_KILLS)
+kills-board: build ## switch the emulated board off BOARD_KILLS times within each update that tests cut: folder, NAND, in place
+	$(PY) -m pytest tests/board -n $(BOARD_JOBS) --dist worksteal --durations=0 -rsP -k "cut and not exact" $(ARGS)
+
 .PHONY: test-board-full
 test-board-full: export OTA_BOARD_FULL = 1
 test-board-full: test-board ## the same with cuts at every point and the RAM bounds at full size

@@ -41,6 +41,14 @@ KILL_SEEDS ?= 1200
 kills: build ## kill updates of a folder and in place, KILL_SEEDS boards, each at up to three counted system calls
 	OTASTREAM_KILL_SEEDS=$(KILL_SEEDS) $(PY) -m pytest tests/test_e2e_kill.py -n $(JOBS) -rP $(ARGS)
 
+KILLS ?= 300
+
+.PHONY: kills-kernel
+kills-kernel: build ## kill updates in place of a real ARM kernel, KILLS times for each program
+	$(PY) -m scripts.corpus kernel-armhf
+	@cd tests && for p in otaunpack otastream; do PYTHONPATH=.. ../$(PY) kill_image.py ../.cache/corpus/kernel-armhf/old \
+		../.cache/corpus/kernel-armhf/new ../build/kills-kernel $(KILLS) $$p || exit 1; done
+
 FAULT_STEP ?= 1
 
 .PHONY: faults
