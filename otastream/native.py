@@ -766,8 +766,10 @@ class Executor:
         if status < 0:
             reason = os.strerror(os_error[0]) if os_error[0] else ""
             self._close()
-            wrong = self._tmp if status == -int(Code.USAGE) and os.access(self._root, os.R_OK | os.X_OK) else self._root
-            raise error(_code(status), reason, target=os.fsdecode(wrong))
+            of_tmp = status == -int(Code.USAGE) and os.access(self._root, os.R_OK | os.X_OK)
+            name, folder = ("--tmp", self._tmp) if of_tmp else ("--root", self._root)
+            detail = f"{name}: {reason}" if status == -int(Code.USAGE) else reason
+            raise error(_code(status), detail, target=os.fsdecode(folder))
 
     def _open_executor(self) -> None:
         options = self._options

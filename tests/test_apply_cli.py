@@ -188,7 +188,7 @@ def test_names_cannot_confuse_a_terminal(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_verify(package: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["verify", str(package)]) == 0
-    assert "whole, 4 records" in capsys.readouterr().out
+    assert f"whole, 4 records, {package.stat().st_size} B" in capsys.readouterr().out
     assert main.run(["verify", str(package), "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert (shown["ok"], shown["records"], shown["codec"], shown["window"]) == (True, 4, "zstd", 131072)
@@ -243,7 +243,7 @@ def test_wrong_arguments_are_told_like_any_error(capsys: pytest.CaptureFixture[s
 
 def test_a_missing_temporary_folder_is_named(package: Path, board: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["apply", str(package), "--root", str(board), "-t", "/nonexistent"]) == Code.USAGE
-    assert capsys.readouterr().err.splitlines()[0].endswith(": No such file or directory: /nonexistent")
+    assert capsys.readouterr().err.splitlines()[0].endswith(": --tmp: No such file or directory: /nonexistent")
 
 
 def test_a_failed_script_is_told_without_an_unrelated_reason(

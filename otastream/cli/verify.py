@@ -7,6 +7,7 @@ import json
 import click
 
 from otastream.cli import _describe, _output
+from otastream.container import encode_preamble
 from otastream.inspection import Inspection, verify_package
 from otastream.keys import load_public_files
 from otastream.model import End, Expect, Manifest
@@ -49,7 +50,8 @@ def command(package: str, keys: tuple[str, ...], as_json: bool) -> None:
         signed = [
             f"signed by {name.hex()}{'' if name in trusted else ' (not checked)'}" for name in _signed(inspection)
         ]
-        size = _output.size(inspection.preamble.length)
+        preamble = inspection.preamble
+        size = _output.size(len(encode_preamble(preamble)) + preamble.length)
         click.echo(f"{package}: " + ", ".join(["whole", _output.count(records, "record"), size, *signed]))
 
 
