@@ -159,6 +159,25 @@ def test_a_squashfs_in_a_folder(tmp_path: Path, applier: Applier) -> None:
     trees.apply(applier)
 
 
+@needs_mksquashfs
+def test_an_archive_in_a_squashfs(tmp_path: Path, applier: Applier) -> None:
+    """What could not be compressed further stands in the image as it is, and is taken apart there."""
+    texts = {f"t{number}": words(number, 9000) for number in range(4)}
+    images = []
+    for seed in (0, 1):
+        texts["t1"] = changed(words(1, 9000), seed)
+        content = members(seed) | {"app/app.apk": archive(texts)}
+        images.append(squash(tmp_path, f"t{seed}", content, "-b", "32K", "-no-fragments"))
+    sides = iter(images)
+    trees = Trees(tmp_path, {"rootfs.bin": lambda _: next(sides)})
+    plain = trees.pack(PackOptions(encoders=frozenset()))
+    assert trees.pack().package < plain.package / 2
+    note = trees.files()["rootfs.bin"].note
+    assert note is not None
+    assert note.startswith("squashfs gzip, zip: ")
+    trees.apply(applier)
+
+
 def test_a_renamed_file_and_a_single_one(tmp_path: Path, applier: Applier) -> None:
     """A module whose folder has another version in its name; and a file that is replaced by itself."""
     trees = Trees(tmp_path, {})

@@ -5,8 +5,10 @@ A container that is damaged, or of a kind that nobody knows, is plain bytes like
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final
 
 from otastream.views import codings, gzip, jffs2, squashfs, ubifs, xz, zipped, zstd
@@ -128,24 +130,44 @@ MAGICS: Final = tuple(magic for magic, _ in _MAGICS)
 
 
 def scan(image: memoryview) -> Scan:
-    """Every part that can be found in an image."""
+    """Every part that can be found in an image; between the parts of a container there may be others.
+
+    A file that squashfs could not compress further, such as an archive, stands in its image as it is.
+    """
     parts: list[Found] = []
     notes: dict[str, None] = {}
-    at = 0
+    at, inner = 0, 0  # where looking goes on: outside of the last container, and in it
+    around: list[Found] = []
     for start, reader in _places(image):
+        whole = image
         if start < at:
-            continue
+            stop = _gap(around, start, at)
+            if start < inner or stop is None:
+                continue
+            whole = image[:stop]
         try:
-            found, at, name = reader(image, start)
+            found, end, name = reader(whole, start)
         except DamagedError as exc:
             notes[str(exc)] = None
             continue
         except ValueError:
             continue
+        if start < at:
+            inner = end
+        else:
+            at, around = end, found
         parts += found
         if name:
             notes[name] = None
-    return Scan(parts, ", ".join(notes))
+    return Scan(sorted(parts, key=attrgetter("offset")), ", ".join(notes))
+
+
+def _gap(parts: list[Found], start: int, end: int) -> int | None:
+    """Where the bytes at start end that are in none of the parts of a container, which has an end itself."""
+    index = bisect_right(parts, start, key=attrgetter("offset"))
+    if index and start < parts[index - 1].offset + parts[index - 1].packed:
+        return None
+    return parts[index].offset if index < len(parts) else end
 
 
 def _places(image: memoryview) -> Iterator[tuple[int, _Reader]]:
