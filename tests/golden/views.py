@@ -7,7 +7,7 @@ from typing import Any
 
 from golden import builder as b
 
-NEEDS = ["bsdiff", "deflate-gnu-gzip", "deflate-zlib", "file", "view-parts"]
+NEEDS = ["bsdiff", "deflate-gnu-gzip", "deflate-jffs2", "deflate-zlib", "file", "view-parts"]
 PARAMS = 9 | 8 << 4 | 15 << 8 | 1 << 15
 _OLD_SIZE = 13  # of the old content that readers are tried with
 _OLD, _NEW = {b.OLD_VIEW: 1}, {b.NEW_VIEW: 1}
@@ -62,6 +62,7 @@ def good() -> Iterator[tuple[str, bytes]]:
     yield "view-both", package(record(20, _OLD | _NEW, _MEMORY + pieces + new(kept) + literals))
     yield "view-nothing-of-the-engine", package(record(7, _NEW, _MEMORY + new(keep(7, 0), b"\0")))
     yield "view-gnu-gzip", package(record(5, _NEW, _MEMORY + new(part(5), _numbers(1, 4, 9)) + literals))
+    yield "view-jffs2", package(record(5, _NEW, _MEMORY + new(part(5), _numbers(1, 7, 3 | 12 << 4)) + literals))
     yield "view-no-parts", package(record(5, _OLD, _MEMORY + old([]) + literals))
 
 
@@ -104,5 +105,8 @@ def bad() -> Iterator[tuple[str, bytes]]:
     for level in (0, 10):
         bad_level = _MEMORY + new(plain(5), _numbers(1, 4, level))
         yield f"unsupported-view-gnu-gzip-level-{level}", package(record(5, _NEW, bad_level))
+    for params in (10 | 12 << 4, 3 | 11 << 4, 3 | 27 << 4, 3 | 12 << 4 | 1 << 9):
+        bad_params = _MEMORY + new(plain(5), _numbers(1, 7, params))
+        yield f"unsupported-view-jffs2-params-{params}", package(record(5, _NEW, bad_params))
     yield "format-view-not-needed", package(record(5, _NEW, _MEMORY + new(plain(5), _numbers(1, 2, 0))))
     yield "limit-view-memory", package(record(5, _NEW, b.varint(500_000) + new(plain(5))))
