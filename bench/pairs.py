@@ -202,7 +202,8 @@ peer on that pair (lower is better). Seconds are of the processor. MiB is the pe
 Python, whose own size and instructions say nothing about its method, so the latter are left out. otastream packs in
 Python and applies with the board program. Instructions are counted where new has at most {counted} MiB. Rows of
 otastream are measured in every run; those of a peer are kept from the run that measured them, by the digests of old,
-new and its programs (`--fresh` measures them again).
+new and its programs (`--fresh` measures them again). What limits the time of each program takes 2 MiB itself, so that
+no smaller peak is shown.
 {chosen}
 Geometric means of the ratios over the pairs that a tool did:
 
