@@ -26,6 +26,8 @@ extern "Python" size_t ota_py_coder_size(void *ctx, int encode, unsigned coding,
 extern "Python" int ota_py_coder_begin(void *ctx, int encode, unsigned coding, uint64_t params, uint64_t raw,
                                        void *memory, size_t len);
 extern "Python" int ota_py_coder_step(void *ctx, int encode, struct ota_in *in, struct ota_out *out, int last);
+extern "Python" int ota_py_coder_save(void *ctx, void *to, size_t len);
+extern "Python" int ota_py_coder_restore(void *ctx, unsigned coding, const void *from, size_t len);
 extern "Python" int ota_py_tick(void *ctx, const struct ota_report *report);
 """
 

@@ -467,6 +467,12 @@ class Coder(Protocol):
     def step(self, encode: bool, data: bytes, room: int, *, last: bool) -> tuple[int, bytes, bool]:
         """Bytes of data taken, at most room bytes of output, and whether the part is complete. ValueError: damaged."""
 
+    def save(self, place: int) -> None:
+        """Keep a copy of the decoder at work under this number, in place of an older one."""
+
+    def restore(self, place: int) -> None:
+        """Let the decoder go on as it was."""
+
 
 class Gnuzip:
     """Deflate (RFC 1951) as GNU gzip writes it at a level from 1 to 9, by the core's own encoder."""
@@ -507,6 +513,8 @@ class _CoderContext:
                 "size": lib.ota_py_coder_size,
                 "begin": lib.ota_py_coder_begin,
                 "step": lib.ota_py_coder_step,
+                "save": lib.ota_py_coder_save,
+                "restore": lib.ota_py_coder_restore,
             },
         )
 
@@ -539,6 +547,18 @@ def ota_py_coder_step(handle: Any, encode: int, cursor_in: Any, cursor_out: Any,
     if done:
         return int(lib.OTA_DONE)
     return int(lib.OTA_WANT_OUTPUT if len(out) == room else lib.OTA_WANT_INPUT)
+
+
+@ffi.def_extern(error=-int(Code.INTERNAL))  # type: ignore[untyped-decorator]
+def ota_py_coder_save(handle: Any, place: Any, _len: int) -> int:
+    ffi.from_handle(handle).coder.save(int(ffi.cast("uintptr_t", place)))
+    return 0
+
+
+@ffi.def_extern(error=-int(Code.INTERNAL))  # type: ignore[untyped-decorator]
+def ota_py_coder_restore(handle: Any, _coding: int, place: Any, _len: int) -> int:
+    ffi.from_handle(handle).coder.restore(int(ffi.cast("uintptr_t", place)))
+    return 0
 
 
 # ---- executing -------------------------------------------------------------------------------------------------

@@ -273,9 +273,26 @@ static int coder_step(void *ctx, int encode, struct ota_in *in, struct ota_out *
     }
 }
 
+/* A decoder is nothing but its memory: with these bytes in the same place again it is what it was. */
+static int coder_save(void *ctx, void *to, size_t len)
+{
+    (void)ctx;
+    memcpy(to, memory_of[0], len);
+    return 0;
+}
+
+static int coder_restore(void *ctx, unsigned coding, const void *from, size_t len)
+{
+    (void)ctx;
+    memcpy(memory_of[0], from, len);
+    at_work[0] = coding;
+    return 0;
+}
+
 const struct ota_coder *board_coder(void)
 {
-    static const struct ota_coder coder = {NULL, CODINGS, coder_size, coder_begin, coder_step};
+    static const struct ota_coder coder = {NULL,       CODINGS,    coder_size,   coder_begin,
+                                           coder_step, coder_save, coder_restore};
     return &coder;
 }
 

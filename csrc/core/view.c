@@ -264,6 +264,8 @@ int ota_view_front(struct ota_view *v, struct ota_in *in)
             memset(&v->var, 0, sizeof v->var);
         }
     }
+    if (st == 0 && v->old_view)
+        ota_view_take_points(v);
     if (st == 0 && v->new_view)
         st = ota_view_check_list(v, &v->expanded);
     return st;

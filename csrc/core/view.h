@@ -5,6 +5,7 @@
  *
  *   view.c      the lists in front of the payload
  *   view_old.c  old: expanded on demand, by offset
+ *   view_point.c  restart points in long parts of old
  *   view_new.c  new: what the engine makes, compressed again
  */
 #ifndef OTA_CORE_VIEW_H
@@ -44,6 +45,14 @@ struct ota_slot_state {
     uint32_t part;
     uint32_t chunk;
     uint32_t used; /* when it was last used; 0: empty */
+};
+
+/* Restart point: a decoder as it was before a chunk; its memory stands behind. */
+struct ota_point {
+    uint32_t part;
+    uint32_t chunk;
+    uint32_t left; /* packed bytes that it had not taken */
+    uint32_t used; /* as of a slot */
 };
 
 struct ota_view_decoder {
@@ -120,6 +129,9 @@ struct ota_view {
     uint8_t *decoder_memory;
     size_t decoder_size;
     struct ota_view_decoder decoder;
+    uint8_t *points;
+    uint32_t point_count;
+    size_t point_size;
 
     /* new */
     uint8_t *list;
@@ -168,6 +180,14 @@ int ota_view_step(struct ota_view *v, struct ota_in *in, struct ota_out *out);
 
 /* Aligned bytes of the view's memory; NULL when there are not that many left. */
 void *ota_view_take(struct ota_view *v, uint64_t size);
+/* Take what is left of the memory for restart points. */
+void ota_view_take_points(struct ota_view *v);
+/* Keep the decoder as it stands, if it is worth it: it goes elsewhere, or has gone far enough since the last point. */
+int ota_view_keep_point(struct ota_view *v, int leaves);
+/* Let the decoder of a part go on from the best place at or before a chunk, which may be where it stands. */
+int ota_view_seek(struct ota_view *v, uint32_t part, uint32_t chunk);
+/* Start at the beginning of a part. */
+int ota_view_begin_part(struct ota_view *v, uint32_t part);
 /* Check the whole list of new and go back to its front; gives the bytes that the engine has to make. */
 int ota_view_check_list(struct ota_view *v, uint64_t *size);
 

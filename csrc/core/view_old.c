@@ -1,7 +1,7 @@
 /* view_old.c - old, expanded on demand: a part that is asked for is decoded into a cache of slots.
  *
  * A slot holds one chunk of a part. Parts of up to a slot are decoded at once; longer ones go on where the decoder
- * stands, and from their beginning where what is wanted lies before that.
+ * stands, or at the restart point (view_point.c) that is nearest.
  */
 #include "view.h"
 
@@ -62,13 +62,18 @@ static void touch(struct ota_view *v, struct ota_slot_state *slot)
         v->clock = 1;
         for (uint32_t i = 0; i < v->slot_count; i++)
             v->slots[i].used = v->slots[i].used != 0;
+        for (uint32_t i = 0; i < v->point_count; i++) {
+            struct ota_point *p = (struct ota_point *)(void *)(v->points + i * v->point_size);
+
+            p->used = p->used != 0;
+        }
     }
     slot->used = ++v->clock;
 }
 
 /* ---- decoding ---------------------------------------------------------------------------------------------------- */
 
-static int decoder_begin(struct ota_view *v, uint32_t part)
+int ota_view_begin_part(struct ota_view *v, uint32_t part)
 {
     const struct ota_part *p = &v->parts[part];
     const struct ota_coding *c = &v->decodings.item[p->packed >> 28];
@@ -128,9 +133,9 @@ static int get_chunk(struct ota_view *v, uint32_t part, uint32_t chunk, struct o
     int st = 0;
 
     *found = find_slot(v, part, chunk);
-    if (*found == NULL && (!d->open || d->part != part || d->chunk > chunk))
-        st = decoder_begin(v, part);
-    while (st == 0 && *found == NULL) {
+    if (*found == NULL)
+        st = ota_view_seek(v, part, chunk);
+    while (st == 0 && *found == NULL && (st = ota_view_keep_point(v, 0)) == 0) {
         struct ota_slot_state *slot = oldest_slot(v);
         uint64_t start = (uint64_t)d->chunk * v->slot_size;
         uint32_t len = (uint32_t)ota_clip_size(v->slot_size, v->parts[part].raw - start);

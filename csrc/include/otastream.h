@@ -184,6 +184,10 @@ struct ota_coder {
     /* last: in holds all that is left of the part. OTA_DONE: the part is complete; OTA_WANT_INPUT: in is used up;
      * OTA_WANT_OUTPUT: out is full; negative: OTA_E_DELTA for what does not decode. */
     int (*step)(void *ctx, int encode, struct ota_in *in, struct ota_out *out, int last);
+    /* Copy the decoder at work to `to`, len bytes as it has them itself; later it may be at work again as it was then,
+     * in the memory that it had. Both NULL: it cannot be copied. 0 or a negative status. */
+    int (*save)(void *ctx, void *to, size_t len);
+    int (*restore)(void *ctx, unsigned coding, const void *from, size_t len);
 };
 
 /* The encoder of OTA_CODING_GNUZIP, which no library has: what stands between header and trailer of a member that GNU

@@ -210,12 +210,16 @@ class _Maker:
         if found is None or isinstance(found, str):
             return _Delta(note=found)
         front = found.front.encode()
+        while found.front.memory + ENGINE_MEMORY > views.workspace and found.front.points:
+            found.front.points -= 1
+            front = found.front.encode()
         workspace = found.front.memory + ENGINE_MEMORY
         if workspace > views.workspace:
             return _Delta(note=f"needs {workspace} bytes of memory: {found.note}")
         sizes = len(found.new), xxhash.xxh64_intdigest(found.new), len(found.old), xxhash.xxh64_intdigest(found.old)
         about = Content(b"", sizes[0], sizes[1], None, sizes[2], sizes[3])
-        made = self._kept(about, lambda: self._delta(found.old, found.new, 0), 0)
+        near = found.front.points > 0
+        made = self._kept(about, lambda: self._delta(found.old, found.new, 0, near=near), 0, near=near)
         if made.payload is None:
             return _Delta(note=f"no gain inside of {found.note}")
         payload = Prefixed(front, made.payload)
@@ -233,9 +237,16 @@ class _Maker:
             workspace=workspace,
         )
 
-    def _kept(self, content: Content, make: Callable[[], tuple[EngineId, Payload] | None], memory: int) -> _Delta:
+    def _kept(
+        self,
+        content: Content,
+        make: Callable[[], tuple[EngineId, Payload] | None],
+        memory: int,
+        *,
+        near: bool = False,
+    ) -> _Delta:
         """What ``make`` says, from an earlier run if it was kept."""
-        name = key(content, [engine.id for engine in self._engines], str(memory))
+        name = key(content, [engine.id for engine in self._engines], f"{memory} near" if near else str(memory))
         kept = None if self._cache is None else self._cache.get(name)
         if kept is not None:
             return _Delta(cached=True) if kept.delta is None else _Delta(*kept.delta, cached=True)
@@ -268,8 +279,8 @@ class _Maker:
         record = replace(action, engine=best[0], unit=best[1].unit, plan=best[1].plan)
         return Ready(record, best[1].payload, scratch=best[1].scratch)
 
-    def _delta(self, old: Buffer, new: Buffer, memory: int) -> tuple[EngineId, Payload] | None:
-        """The smallest delta; None if sending the file itself is smaller."""
+    def _delta(self, old: Buffer, new: Buffer, memory: int, *, near: bool = False) -> tuple[EngineId, Payload] | None:
+        """The smallest delta; None if sending the file itself is smaller. near: going to and fro in old costs time."""
         made: list[tuple[EngineId, Payload]] = []
         best: tuple[EngineId, Payload] | None = None
         try:
@@ -277,7 +288,10 @@ class _Maker:
             for engine in self._engines:
                 if not engine.suits(old, new, workspace=memory):
                     continue
-                made.append((engine.id, engine.encode(old, new, workspace=memory)))
+                if near and isinstance(engine, Bsdiff):
+                    made.append((engine.id, engine.encode_near(old, new)))
+                else:
+                    made.append((engine.id, engine.encode(old, new, workspace=memory)))
                 payload = made[-1][1]
                 if len(self._engines) == 1 and _begins_larger(new, payload.size):
                     return (best := made[-1])

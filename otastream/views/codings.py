@@ -6,6 +6,7 @@ library counts as present only if it gives known answers, whatever version it cl
 
 from __future__ import annotations
 
+import copy
 import functools
 import lzma
 import zlib
@@ -45,6 +46,12 @@ class Stream(Protocol):
 
         last: data is all that is left of the part. ValueError: it does not decode.
         """
+
+
+class Decoder(Stream, Protocol):
+    """One that can be copied as it stands."""
+
+    def copy(self) -> Decoder: ...
 
 
 # ---- deflate -------------------------------------------------------------------------------------------------------
@@ -108,6 +115,11 @@ class _Inflating:
     def __init__(self, params: int) -> None:
         self._decoder = zlib.decompressobj(_window(params))
 
+    def copy(self) -> _Inflating:
+        twin = copy.copy(self)
+        twin._decoder = self._decoder.copy()
+        return twin
+
     def step(self, data: bytes, room: int, *, last: bool) -> tuple[int, bytes, bool]:
         del last
         if room == 0 or self._decoder.eof:
@@ -166,8 +178,11 @@ class _Whole:
 
     def __init__(self, make: Callable[[bytes], bytes]) -> None:
         self._make = make
-        self._gathered = bytearray()
+        self._gathered = b""
         self._ready: bytes | None = None
+
+    def copy(self) -> _Whole:
+        return copy.copy(self)
 
     def step(self, data: bytes, room: int, *, last: bool) -> tuple[int, bytes, bool]:
         taken = 0
@@ -176,7 +191,7 @@ class _Whole:
             taken = len(data)
             if not last:
                 return taken, b"", False
-            self._ready = self._make(bytes(self._gathered))
+            self._ready = self._make(self._gathered)
         out, self._ready = self._ready[:room], self._ready[room:]
         return taken, out, not self._ready
 
@@ -350,7 +365,7 @@ class Library:
     encode: Callable[[int, Buffer], bytes]
     decode: Callable[[int, Buffer, int], tuple[bytes, int]]
     encoder: Callable[[int], Stream]
-    decoder: Callable[[int], Stream]
+    decoder: Callable[[int], Decoder]
     size: Callable[..., int]
     known: Callable[[], bool]
 
@@ -365,7 +380,7 @@ def _whole(
     def encoder(params: int) -> Stream:
         return _Whole(lambda data: encode(params, data))
 
-    def decoder(params: int) -> Stream:
+    def decoder(params: int) -> Decoder:
         return _Whole(lambda data: decode(params, data, PART_MAX)[0])
 
     return Library(name, encode, decode, encoder, decoder, size, known)
@@ -503,7 +518,9 @@ class Coder:
     """All codings that are present, as the executor wants them (``native.Coder``)."""
 
     def __init__(self) -> None:
-        self._streams: dict[bool, Stream] = {}
+        self._encoder: Stream | None = None
+        self._decoder: Decoder | None = None
+        self._saved: dict[int, Decoder] = {}
 
     @property
     def codings(self) -> int:
@@ -517,10 +534,23 @@ class Coder:
 
     def begin(self, encode: bool, coding: int, params: int) -> None:
         library = LIBRARIES[CodingId(coding)]
-        self._streams[encode] = library.encoder(params) if encode else library.decoder(params)
+        if encode:
+            self._encoder = library.encoder(params)
+        else:
+            self._decoder = library.decoder(params)
 
     def step(self, encode: bool, data: bytes, room: int, *, last: bool) -> tuple[int, bytes, bool]:
-        return self._streams[encode].step(data, room, last=last)
+        worker = self._encoder if encode else self._decoder
+        if worker is None:
+            raise RuntimeError("step before begin")
+        return worker.step(data, room, last=last)
+
+    def save(self, place: int) -> None:
+        if self._decoder is not None:
+            self._saved[place] = self._decoder.copy()
+
+    def restore(self, place: int) -> None:
+        self._decoder = self._saved[place].copy()
 
 
 def valid(coding: int, params: int) -> bool:

@@ -21,6 +21,7 @@ CODINGS_MAX: Final = 16
 PACKED_MAX: Final = (1 << 28) - 1
 VIEW_MAX: Final = (1 << 32) - 1
 SLOTS_MAX: Final = 64
+POINT: Final = 16  # bytes of a restart point beside the decoder that it keeps
 PART: Final = 16  # bytes that the table of old holds for a part
 SLOT: Final = 12  # and for a slot
 
@@ -56,12 +57,13 @@ class Segment:
 
 @dataclass(slots=True)
 class Front:
-    """old None, new None: that side has no view."""
+    """old None, new None: that side has no view. points: restart points in old that there is memory for."""
 
     old: Sequence[Part] | None = None
     new: Sequence[Segment] | None = None
     slots: int = 2
     slot: int = 0
+    points: int = 0
     memory: int = 0
     decodings: list[Coding] = field(default_factory=list)
     encodings: list[Coding] = field(default_factory=list)
@@ -92,6 +94,7 @@ class Front:
         if self.old is not None:
             decoder = max((codings.size(coding, encode=False) for coding in self.decodings), default=0)
             pieces += [self.slots * SLOT, self.slots * self.slot, BUFFER, decoder, len(self.old) * PART]
+            pieces += [POINT + decoder] * self.points
         if self.new is not None:
             pieces += [max((codings.size(coding, encode=True) for coding in self.encodings), default=0), listed]
         return sum((piece + 15) & ~15 for piece in pieces)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ import pytest
 from board import media
 from board.machine import Job, Virt
 from board.provide import TREE
-from board.releases import Workshop, folder_pair, package, tree
+from board.releases import MIB, Workshop, folder_pair, image_pair, package, tree
 from board.rig import Bench
 from board.test_ram import used
 from otastream.config import Folder
@@ -169,3 +171,30 @@ def test_ubifs_images_on_volumes(bench: Bench, shop: Workshop, tmp_path: Path) -
     use = used(result.find("@@BOUND")[0])
     print(f"ubifs lzo: {use}")
     assert (use.code, use.address_space) == (0, LIMIT_KIB["gzip"])
+
+
+def uimage(raw: bytes) -> bytes:
+    """A kernel as mkimage wraps what `gzip -n -9` made of it."""
+    packed = subprocess.run(["gzip", "-n", "-9"], input=raw, capture_output=True, check=True).stdout
+    head = struct.pack(
+        ">7I4B32s", 0x27051956, 0, 0, len(packed), 0x8000, 0x8000, zlib.crc32(packed), 5, 2, 2, 1, b"Linux"
+    )
+    return head[:4] + struct.pack(">I", zlib.crc32(head)) + head[8:] + packed
+
+
+def test_a_gzip_kernel(bench: Bench, shop: Workshop, tmp_path: Path) -> None:
+    """By GNU gzip's encoder, old read through restart points, within the bound of all packages without xz and zstd."""
+    old, new = map(uimage, image_pair(bench.kit, 3 * MIB))
+    made = shop.image("p", new, "/dev/vdb", old=old, source="/dev/vda", block_buffer=131072)
+    assert made.stat().st_size < len(new) // 10
+    slots = [tmp_path / "a", tmp_path / "b"]
+    for slot in slots:
+        slot.write_bytes(old.ljust(4 * MIB, b"\0"))
+    job = Job(
+        f"/job/bound -a {LIMIT_KIB['gzip']} /job/otaunpack --progress none -x /job/p.ota", {"p.ota": made}, ("disk",)
+    )
+    result = bench.succeed(Virt([*slots], synced=False), job, timeout=600)
+    assert slots[1].read_bytes()[: len(new)] == new
+    [text] = result.find("@@BOUND")
+    print(f"gzip kernel: {text}")
+    assert (used(text).code, used(text).address_space) == (0, LIMIT_KIB["gzip"])

@@ -120,18 +120,28 @@ static int take_front(size_t piece)
 
 /* ---- old --------------------------------------------------------------------------------------------------------- */
 
+/* The memory of an old view, with some restart points. */
+static uint64_t memory_for(unsigned slots, unsigned slot, unsigned points)
+{
+    return 2u * OTA_VIEW_BUFFER + OTA_VIEW_ALIGN(slots * 12u) + OTA_VIEW_ALIGN((uint64_t)slots * slot) + TOY_MEMORY +
+           PARTS * 16u + points * (16u + TOY_MEMORY) + 16u;
+}
+
 static void test_old(void)
 {
     static const unsigned caches[][2] = {{1, 1}, {1, 7}, {3, 16}, {2, 100}, {20, 400}, {1, 4096}};
     uint8_t got[IMAGE_MAX];
 
     make_old();
-    for (size_t c = 0; c < sizeof caches / sizeof caches[0]; c++) {
+    for (size_t c = 0; c < 4 * (sizeof caches / sizeof caches[0]); c++) {
+        const unsigned *cache = caches[c / 4];
+
         front_len = 0;
-        number(30000);
-        put_old(caches[c][0], caches[c][1]);
+        number(memory_for(cache[0], cache[1], (unsigned)(c % 4)));
+        put_old(cache[0], cache[1]);
         start(1, 0, 1);
         CHECK_INT(take_front(1 + c), OTA_DONE);
+        CHECK_INT(view.point_count, c % 4);
         struct ota_source s = ota_view_source(&view);
 
         CHECK_INT(s.size, old_view_size);
@@ -173,6 +183,42 @@ static void test_cache(void)
     CHECK_INT(toy_begun[0] - begun, 1);
     CHECK_INT(s.read_at(s.ctx, part, got, 16), 0);
     CHECK_INT(toy_begun[0] - begun, 2);
+}
+
+/* With restart points the decoder neither begins anew nor goes a long way again; without them it does. */
+static void test_points(void)
+{
+    size_t part = old_view_size - 50 - 357; /* 22 chunks and a bit */
+    uint8_t got[16];
+
+    for (unsigned points = 0; points <= 8; points += 4) {
+        unsigned begun, before;
+
+        front_len = 0;
+        number(memory_for(1, 16, points));
+        put_old(1, 16);
+        start(1, 0, 1);
+        CHECK_INT(take_front(100), OTA_DONE);
+        struct ota_source s = ota_view_source(&view);
+
+        CHECK_INT(s.read_at(s.ctx, part + 350, got, 7), 0);
+        begun = toy_begun[0];
+        before = reads;
+        for (unsigned i = 0; i < 10; i++) { /* to and fro */
+            size_t at = 170 + i % 3 * 16;
+
+            CHECK_INT(s.read_at(s.ctx, part + at, got, 16), 0);
+            CHECK(memcmp(got, old_view + part + at, 16) == 0);
+            CHECK_INT(s.read_at(s.ctx, part + 330, got, 16), 0);
+            CHECK(memcmp(got, old_view + part + 330, 16) == 0);
+        }
+        CHECK_INT(toy_begun[0] - begun, points == 0 ? 10 : 0);
+        CHECK(reads - before <= 20);
+        CHECK_INT(s.read_at(s.ctx, part - 100, got, 16), 0); /* another part, and back */
+        CHECK_INT(s.read_at(s.ctx, part + 330, got, 16), 0);
+        CHECK(memcmp(got, old_view + part + 330, 16) == 0);
+        CHECK_INT(toy_begun[0] - begun, points == 0 ? 12 : 1);
+    }
 }
 
 /* ---- new --------------------------------------------------------------------------------------------------------- */
@@ -393,6 +439,7 @@ int main(void)
     make_old();
     test_old();
     test_cache();
+    test_points();
     test_new();
     test_results();
     test_bad();

@@ -72,6 +72,26 @@ static int toy_step(void *ctx, int encode, struct ota_in *in, struct ota_out *ou
     return out->pos == out->size ? OTA_WANT_OUTPUT : OTA_WANT_INPUT;
 }
 
-static const struct ota_coder toy_coder = {NULL, 1u << OTA_CODING_DEFLATE, toy_size, toy_begin, toy_step};
+static inline int toy_save(void *ctx, void *to, size_t len)
+{
+    (void)ctx;
+    if (len != TOY_MEMORY)
+        return -OTA_E_INTERNAL;
+    memset(to, 0x77, TOY_MEMORY);
+    memcpy(to, &toys[0], sizeof toys[0]);
+    return 0;
+}
+
+static inline int toy_restore(void *ctx, unsigned coding, const void *from, size_t len)
+{
+    (void)ctx;
+    if (len != TOY_MEMORY || coding != OTA_CODING_DEFLATE)
+        return -OTA_E_INTERNAL;
+    memcpy(&toys[0], from, sizeof toys[0]);
+    return 0;
+}
+
+static const struct ota_coder toy_coder = {
+    NULL, 1u << OTA_CODING_DEFLATE, toy_size, toy_begin, toy_step, toy_save, toy_restore};
 
 #endif
