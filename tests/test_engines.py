@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from otastream.engines import ENGINES, Payload, load
+from otastream.engines.bsdiff import Bsdiff
 from otastream.engines.payload import SMALL
 from otastream.errors import Code, OtaError
 from otastream.model import EngineId
-from otastream.native import BytesSource
+from otastream.native import Buffer, BytesSource
 
 
 def encode(engine: EngineId, old: bytes, new: bytes) -> bytes:
@@ -154,3 +156,23 @@ def test_load_refuses_another_size(size: int, tmp_path: Path) -> None:
     with (tmp_path / "file").open("rb") as file, pytest.raises(OtaError) as caught:
         load(file.fileno(), size)
     assert caught.value.code is Code.CHANGED
+
+
+def test_near_old_content_is_not_left_for_little() -> None:
+    """Short copies from far away are sent as literals; long ones, and those nearby, are kept."""
+    noise, extra = random.Random(1).randbytes(300_000), random.Random(2).randbytes(1500)
+    new = noise[:50_000] + extra[:100] + noise[50_000:100_000] + extra[500:] + noise[100_000:]
+    reads: list[int] = []
+
+    class Old(BytesSource):
+        def read_into(self, offset: int, target: Buffer) -> None:
+            reads.append(offset)
+            super().read_into(offset, target)
+
+    engine, old = Bsdiff(), noise + extra
+    for made, far in ((engine.encode(old, new), 2), (engine.encode_near(old, new), 1)):
+        reads.clear()
+        decoder = engine.decoder(len(new), source=Old(old))
+        assert b"".join(bytes(piece) for chunk in made.chunks() for piece in decoder.feed(chunk)) == new
+        made.close()
+        assert sum(after < before for before, after in zip(reads, reads[1:], strict=False)) == far

@@ -344,6 +344,19 @@ def test_gzip_levels_of_gnu_gzip(tmp_path: Path, level: int, applier: Applier) -
     assert bench.holds(root)
 
 
+def test_to_and_fro_in_a_long_part(tmp_path: Path, applier: Applier) -> None:
+    """More of old than the cache and the restart points hold, in an order that jumps."""
+    stretches = [words(seed, 4000) for seed in range(40)]
+    order = [number * 17 % 40 for number in range(40)]
+    images = (b"".join(stretches), b"".join(stretches[number] for number in order))
+    made = [subprocess.run(["gzip"], input=data, capture_output=True, check=True).stdout for data in images]
+    bench = Bench(tmp_path, *made)
+    assert bench.pack().package < 3000
+    root = bench.root()
+    applier.succeed(bench.package, root)
+    assert bench.holds(root)
+
+
 def test_gzip_members_between_other_bytes(tmp_path: Path, applier: Applier) -> None:
     """A kernel image with a name, several members, one that stays, and one that is longer than any cache."""
     pieces = [words(seed, 30_000) for seed in range(3)]

@@ -28,8 +28,8 @@ LONG_CHUNK: Final = 1 << 14
 """The same where most of old is in parts longer than that: what is read is mostly near to where the decoder stands."""
 LONG_SLOTS: Final = 2
 POINTS: Final = 4
-"""Restart points in such parts. Measured on a kernel of 20 MB: it is decoded 3 times over with 4 of them, 39 times without
-any. (A delta with short copies from far away, which is no smaller, would decode it 182 times, and 50 times.)
+"""Restart points in such parts. Measured on a kernel of 20 MB: it is decoded 3 times over with 4 of them, 39 times
+without any. (A delta with short copies from far away, which is no smaller, would decode it 182 times, and 50 times.)
 """
 CACHE_LARGE: Final = 1 << 19
 """The same where the encoder takes several MiB anyway."""
