@@ -5,7 +5,7 @@ POWERCUT_SEEDS   ?= 8
 POWERCUT_FLAGS   := -D_GNU_SOURCE $(INCLUDES) -Icsrc -Itests/c -Itests/powercut
 POWERCUT_SOURCES := $(wildcard tests/powercut/*.[ch] tests/c/*_model.[ch] tests/c/port_folder.h)
 # What recompresses the parts of images is the board program's own, with its zlib (scripts/boardbuild.py fetches that).
-POWERCUT_CODERS  := csrc/board/coder.c csrc/board/memory.c
+POWERCUT_CODERS  := csrc/board/coder.c csrc/board/coder_block.c csrc/board/coder_jffs2.c csrc/board/memory.c
 POWERCUT_LIBS    := -isystem build/board/san/include .cache/cross/amd64/usr/lib/x86_64-linux-gnu/libz.a
 POWERCUT_WRAP    := -Wl,--wrap=ota_exec_source_is
 POWERCUT_OBJECTS := $(patsubst csrc/%.c,$(PLAIN)/%.o,$(wildcard csrc/core/*.c csrc/port/*.c))
