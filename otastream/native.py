@@ -383,9 +383,21 @@ def xref_workspace(options: XrefOptions) -> int:
 
 
 def xref_suits(data: Buffer) -> bool:
-    """Whether data is a program: an ELF file, or an image that holds instructions."""
+    """Whether data is a program, as an ELF file or an image that holds instructions, or holds such files."""
     view = ffi.from_buffer("uint8_t[]", data)
     return bool(lib.ota_xref_suits(view, len(view)))
+
+
+def programs(data: Buffer) -> Iterator[tuple[int, int]]:
+    """Offset and length of each ELF file in data, at any offset; what is inside of one is not looked at."""
+    whole, at = memoryview(data).cast("B"), 0
+    pointer = ffi.from_buffer("uint8_t[]", data)
+    searched = data if isinstance(data, bytes | bytearray) else bytes(whole)
+    while (at := searched.find(b"\x7fELF", at)) >= 0:
+        size = int(lib.ota_program_size(pointer + at, len(whole) - at))
+        if size:
+            yield at, size
+        at += size or 1
 
 
 def diff_xref(old: Buffer, new: Buffer, fd: int, options: XrefOptions) -> XrefStats:

@@ -43,6 +43,14 @@ BOARD_ENCODERS: Final = ENCODERS["gzip"]
 VIEW_MEMORY: Final = 8 << 20
 """Most bytes that a view may take on a board when there is no memory budget."""
 
+VIEW_RAM: Final = 960 << 10
+"""What applying may take where deltas look inside of images that zlib compressed and neither a budget nor a codec was
+asked for: the board program then stays within 1.5 MiB.
+"""
+
+VIEW_RAM_LARGE: Final = 5200 << 10
+"""The same where liblzma or libzstd compressed: within 6 MiB."""
+
 XREF_RAM: Final = 648 << 10
 """What applying may take when engine xref is used and neither a budget nor a codec was asked for: the board program
 then stays within 1 MiB.
@@ -159,6 +167,22 @@ def engines(options: PackOptions) -> tuple[EngineId, ...]:
     return ENGINES[options.engine]
 
 
+def view_engine_memory(options: PackOptions) -> tuple[int, int]:
+    """Bytes that a view and engine xref may take together: beside an encoder of zlib, and beside a larger one. 0: xref
+    is not to be used inside of images.
+
+    auto uses it there whatever the effort: with it boards take about as long as for compressing the parts again.
+    """
+    if options.engine != "auto" and EngineId.XREF not in engines(options):
+        return 0, 0
+    if _asked(options):
+        most = workspace_max(options)
+        return most, most
+    gzip = _made(Codec.GZIP, WINDOW_LOGS[Codec.GZIP], min(options.frame_log, 12), options, source=True, workspace=0)
+    light, large = (ram - gzip.ram for ram in (VIEW_RAM, VIEW_RAM_LARGE))
+    return light // WORKSPACE_UNIT * WORKSPACE_UNIT, large // WORKSPACE_UNIT * WORKSPACE_UNIT
+
+
 def workspace_max(options: PackOptions) -> int:
     """The most bytes that engines and views may take: what ``options.ram`` has left beside the smallest buffers."""
     if options.ram is None:
@@ -175,15 +199,11 @@ def fit(options: PackOptions, *, source: bool, workspace: int = 0, image_views: 
     one. USAGE: nothing fits; the hint says what would.
     """
     codecs = _codecs(options)
-    if workspace and engine_memory(options):
+    for budget in (*_budgets(options, workspace, image_views=image_views), options):
         for codec in codecs:
-            found = _fit_codec(codec, _budgeted(options), source=source, workspace=workspace, image_views=image_views)
+            found = _fit_codec(codec, budget, source=source, workspace=workspace, image_views=image_views)
             if found is not None:
                 return found
-    for codec in codecs:
-        found = _fit_codec(codec, options, source=source, workspace=workspace, image_views=image_views)
-        if found is not None:
-            return found
     smallest = [_smallest(codec, options, source=source, workspace=workspace) for codec in codecs]
     least = min(smallest, key=lambda item: item.ram)
     hint = f"at least --ram {-(-least.ram // 1024)}K is needed"
@@ -225,9 +245,21 @@ def _codecs(options: PackOptions) -> tuple[Codec, ...]:
     return (Codec.ZSTD if quick else Codec.LZMA, Codec.GZIP, Codec.NONE)
 
 
+def _asked(options: PackOptions) -> bool:
+    """Whether somebody has decided what codec, window or memory there is to be."""
+    return options.ram is not None or options.codec is not None or options.window_log is not None
+
+
 def _budgeted(options: PackOptions) -> PackOptions:
-    asked = options.ram is not None or options.codec is not None or options.window_log is not None
-    return options if asked else replace(options, ram=XREF_RAM)
+    return options if _asked(options) else replace(options, ram=XREF_RAM)
+
+
+def _budgets(options: PackOptions, workspace: int, *, image_views: bool) -> list[PackOptions]:
+    """What applying a package with a workspace should stay within if that is possible, the least first."""
+    if _asked(options) or not workspace:
+        return []
+    rams = ((XREF_RAM,) if engine_memory(options) else ()) + ((VIEW_RAM, VIEW_RAM_LARGE) if image_views else ())
+    return [replace(options, ram=ram) for ram in rams]
 
 
 def adopt(preamble: Preamble, options: PackOptions) -> PackOptions:
@@ -256,7 +288,7 @@ def _fit_codec(
     codec: Codec, options: PackOptions, *, source: bool, workspace: int, image_views: bool = False
 ) -> Fit | None:
     logs = container.WINDOW_LOGS[codec]
-    usual = WINDOW_LOGS if options.ram is None else BUDGET_WINDOW_LOGS
+    usual = WINDOW_LOGS if options.ram in (None, VIEW_RAM, VIEW_RAM_LARGE) else BUDGET_WINDOW_LOGS
     top = usual[codec] if options.window_log is None else options.window_log
     if image_views and options.window_log is None and options.ram is None:
         top = min(top, VIEW_WINDOW_LOGS[codec])

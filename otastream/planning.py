@@ -14,7 +14,7 @@ from otastream.cache import DeltaCache
 from otastream.config import Folder, Release, check_release
 from otastream.fields import CODINGS
 from otastream.model import WORKSPACE_UNIT, Block, File, Manifest, Ubi, When
-from otastream.options import PackOptions, check_options, engine_memory, engines, workspace_max
+from otastream.options import PackOptions, check_options, engine_memory, engines, view_engine_memory, workspace_max
 from otastream.spool import Steps, Trees
 from otastream.stages.diff import VIEW_COST, Views, diff
 from otastream.stages.hash import hash_entries, holds_magic, sketch_file
@@ -100,7 +100,7 @@ def _images(
 ) -> list[Ready]:
     """Images are decided before the rest: what must hold on the board depends on whether a delta is sent."""
     images = []
-    views = _views(options)
+    views = _views(options, images=True)
     tried, memory = engines(options), engine_memory(options)
     wanted = _limited(gather.images(release, unit=options.unit), options)
     for item in diff(wanted, engines=tried, memory=memory, views=views, cache=cache, scratch=options.scratch):
@@ -109,14 +109,18 @@ def _images(
             stack.callback(item.payload.close)
         if isinstance(item.record, Block | Ubi):
             steps.expect(image_expect(item.record, item.scratch))
+            steps.needs.add(fields.ENGINES[item.record.engine])
         steps.count(item.record, Change.CHANGED)
         _board_needs(steps, item)
         steps.image_views |= item.workspace > 0
     return images
 
 
-def _views(options: PackOptions) -> Views | None:
-    return Views(options.encoders, workspace_max(options)) if options.encoders else None
+def _views(options: PackOptions, *, images: bool = False) -> Views | None:
+    """images: engine xref may be used inside, even where it is not anywhere else."""
+    if not options.encoders:
+        return None
+    return Views(options.encoders, workspace_max(options), *(view_engine_memory(options) if images else ()))
 
 
 def _board_needs(steps: Steps, item: Ready) -> None:

@@ -19,7 +19,7 @@ from otastream.engines import ENGINES, xref
 from otastream.errors import Code, OtaError
 from otastream.inspection import verify_package
 from otastream.model import Codec, EngineId
-from otastream.native import BytesSource, Decoder, XrefOptions, diff_xref, xref_suits
+from otastream.native import BytesSource, Decoder, XrefOptions, diff_xref, programs, xref_suits
 from otastream.options import XREF_RAM, PackOptions, engine_memory, fit
 from otastream.pack import pack_release
 from otastream.patch import diff_package, patch_file
@@ -83,6 +83,42 @@ def test_what_is_the_same_costs_next_to_nothing() -> None:
     old, _ = pair(600)
     with ENGINES[EngineId.XREF].encode(old, old) as payload:
         assert payload.size < 100
+
+
+def test_programs_inside_of_an_image() -> None:
+    """Each with addresses of its own, wherever they stand; what is between them moves, too."""
+    old, new = pair()
+    other_old, other_new = pair(40)
+    text = bytes(range(256)) * 12
+    images = (text + old + text[7:] + other_old, text[3:] + other_new + b"a line" + text + new + text[:90])
+    engine = ENGINES[EngineId.XREF]
+    assert engine.suits(*images, workspace=xref.workspace(16))
+    with engine.encode(old, new) as one, engine.encode(other_old, other_new) as two, engine.encode(*images) as all_:
+        assert all_.size < (one.size + two.size) * 11 // 10 + 60
+        payload = b"".join(all_.chunks())
+    assert decode(images[0], payload, len(images[1]), xref.workspace(18), piece=5) == images[1]
+
+
+def test_programs_are_found_at_any_offset() -> None:
+    old, _ = pair()
+    image = b"\x7fELF" + bytes(60) + b"\x7f" + old + b"\x7fEL" + old[:-1]
+    assert list(programs(image)) == [(65, len(old))]
+    assert list(programs(b"")) == []
+
+
+@settings(max_examples=50, deadline=None)
+@given(data=st.data())
+def test_damaged_programs_inside_of_an_image(data: st.DataObject) -> None:
+    """Headers that lie cost bytes, and nothing else."""
+    old, new = pair(6)
+    images = [bytearray(part * 2 + b"between" + part) for part in (old, new)]
+    for image in images:
+        for _ in range(data.draw(st.integers(0, 5))):
+            start = data.draw(st.sampled_from([0, len(image) // 3, len(image) // 3 * 2]))
+            image[start + data.draw(st.integers(0, 130))] = data.draw(st.sampled_from([0, 1, 0x7F, 0x80, 0xFF]))
+    options = XrefOptions(12, 20, 9)
+    payload = encode(bytes(images[0]), bytes(images[1]), options)
+    assert decode(bytes(images[0]), payload, len(images[1]), xref_vectors.workspace(options)) == images[1]
 
 
 def test_what_suits() -> None:

@@ -15,7 +15,8 @@ enum number {
     N_SPAN_GAP,
     N_SPAN_SEEK,
     N_SPAN_LENGTH,
-    N_BASE
+    N_BASE,
+    N_SECTION
 };
 
 #define FLAG_OP OTA_XREF_OTHER_SET
@@ -36,6 +37,14 @@ size_t ota_xref_memory(unsigned log, uint32_t spans, uint32_t regions)
            (sizeof(struct ota_xref_span) + sizeof(uint32_t)) * spans + sizeof(struct ota_xref_region) * regions;
 }
 
+static void forget_targets(struct ota_xref *x)
+{
+    for (uint32_t i = 0; i <= x->cache_mask; i++) {
+        x->cache[i].key = 0;
+        x->cache[i].shift = INT32_MIN;
+    }
+}
+
 void ota_xref_layout(struct ota_xref *x, void *tables)
 {
     uint8_t *at = tables;
@@ -45,15 +54,12 @@ void ota_xref_layout(struct ota_xref *x, void *tables)
     at += ota_xref_model_size(x->log);
     x->cache = (struct ota_xref_cached *)(void *)at;
     x->cache_mask = cached - 1;
-    for (uint32_t i = 0; i < cached; i++) {
-        x->cache[i].key = 0;
-        x->cache[i].shift = INT32_MIN;
-    }
+    forget_targets(x);
     at += sizeof *x->cache * cached;
     x->map.spans = (struct ota_xref_span *)(void *)at;
-    at += sizeof *x->map.spans * x->map.count;
+    at += sizeof *x->map.spans * x->most.spans;
     x->map.by_old = (uint32_t *)(void *)at;
-    at += sizeof *x->map.by_old * x->map.count;
+    at += sizeof *x->map.by_old * x->most.spans;
     x->regions = (struct ota_xref_region *)(void *)at;
 }
 
@@ -114,6 +120,35 @@ static uint32_t code_old(struct ota_xref *x, enum number kind, uint32_t at, uint
 }
 
 /* ---- tables ------------------------------------------------------------------------------------------------------ */
+
+/* What the section is, checked. */
+static int code_section(struct ota_xref *x, struct ota_xref_section *s)
+{
+    uint64_t len, old_len;
+
+    s->is_program = (uint32_t)number(x, N_SECTION, 0, s->is_program);
+    len = number(x, N_SECTION, 1 + s->is_program, s->new_len - 1u) + 1;
+    if (s->is_program > 1 || len > x->new_left)
+        return -OTA_E_DELTA;
+    s->new_len = (uint32_t)len;
+    if (!s->is_program) {
+        s->old_start = 0;
+        s->old_len = x->old_all;
+        s->segments = s->spans = 0;
+        s->regions = 1;
+        return 0;
+    }
+    s->old_start = x->old_after + unzigzag(number(x, N_SECTION, 3, zigzag(s->old_start - x->old_after)));
+    old_len = s->new_len + unzigzag(number(x, N_SECTION, 4, zigzag(s->old_len - s->new_len)));
+    s->segments = (uint32_t)number(x, N_SECTION, 5, s->segments);
+    s->regions = (uint32_t)number(x, N_SECTION, 6, s->regions - 1u) + 1;
+    s->spans = (uint32_t)number(x, N_SECTION, 7, s->spans);
+    if (s->old_start > x->old_all || (uint32_t)old_len > x->old_all - s->old_start || s->segments > x->most.segments ||
+        s->regions == 0 || s->regions > x->most.regions || s->spans > x->most.spans)
+        return -OTA_E_DELTA;
+    s->old_len = (uint32_t)old_len;
+    return 0;
+}
 
 /* A segment of old, and that of new as its difference from it. */
 static int code_segment(struct ota_xref *x, uint32_t i)
@@ -302,7 +337,7 @@ static int copy_plain(struct ota_xref *x)
     n -= PLAIN_LEFT;
     if (n > sizeof x->out - x->out_len)
         n = (uint32_t)sizeof x->out - x->out_len;
-    n = (uint32_t)ota_window_peek(&x->window, x->old_pos, n, &at);
+    n = (uint32_t)ota_window_peek(&x->window, (uint64_t)x->section.old_start + x->old_pos, n, &at);
     if (kind == OTA_XREF_RAW) {
         done = n & ~3u;
     } else {
@@ -436,6 +471,55 @@ void ota_xref_begin_part(struct ota_xref *x, uint32_t start, uint32_t end)
     x->state = OTA_XREF_OP;
 }
 
+/* The next section begins, without what positions and addresses of the one before have taught. */
+static int begin_section(struct ota_xref *x)
+{
+    struct ota_xref_section *s = &x->section;
+    int status;
+
+    if (x->truth != NULL)
+        *s = x->truth->section;
+    x->model.rc.part = OTA_XREF_PART_TABLES;
+    status = code_section(x, s);
+    if (status != 0)
+        return status;
+    x->new_left -= s->new_len;
+    x->new_size = x->end = s->new_len;
+    x->old_size = s->old_len;
+    x->map.segment_count = s->segments;
+    x->map.count = s->spans;
+    x->region_count = s->regions;
+    x->new_pos = 0;
+    x->old_pos = s->is_program ? 0 : x->old_after;
+    x->region = x->region_start = x->region_end = 0;
+    x->index = x->span_next = 0;
+    memset(&x->refs, 0, sizeof x->refs);
+    forget_targets(x);
+    if (s->is_program) {
+        x->state = OTA_XREF_SEGMENTS;
+        return 0;
+    }
+    memset(&x->regions[0], 0, sizeof x->regions[0]);
+    begin_ops(x);
+    x->recent[0] = x->old_pos;
+    return 0;
+}
+
+static void end_section(struct ota_xref *x)
+{
+    x->old_after = x->section.is_program ? x->section.old_start + x->section.old_len : x->old_pos;
+    x->state = x->new_left > 0 ? OTA_XREF_SECTION : OTA_XREF_END;
+}
+
+void ota_xref_begin(struct ota_xref *x)
+{
+    x->state = OTA_XREF_SEGMENTS;
+    if (!x->sectioned)
+        return;
+    x->new_left = x->new_size;
+    x->state = x->new_left > 0 ? OTA_XREF_SECTION : OTA_XREF_END;
+}
+
 int ota_xref_advance(struct ota_xref *x)
 {
     int status = 0;
@@ -443,6 +527,9 @@ int ota_xref_advance(struct ota_xref *x)
     x->out_at = 0;
     x->out_len = 0;
     switch (x->state) {
+    case OTA_XREF_SECTION:
+        status = begin_section(x);
+        break;
     case OTA_XREF_SEGMENTS:
         x->model.rc.part = OTA_XREF_PART_TABLES;
         if (x->index < x->map.segment_count) {
@@ -466,7 +553,7 @@ int ota_xref_advance(struct ota_xref *x)
         break;
     case OTA_XREF_OP:
         if (x->new_pos == x->end) {
-            x->state = OTA_XREF_END;
+            end_section(x);
             break;
         }
         x->model.rc.part = OTA_XREF_PART_TRIPLES;

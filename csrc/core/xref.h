@@ -20,6 +20,7 @@
 /* Coded bytes that one advance may take, but for units that it makes only while there are as many: at most 9 numbers
  * of 46 bits, 12 bits a bit. */
 #define OTA_XREF_STEP_INPUT 700u
+#define OTA_XREF_SECTIONED 32u /* in the head\'s first number: sections follow, each with tables of its own */
 
 /* What a stretch of old holds. */
 enum ota_xref_kind {
@@ -163,6 +164,7 @@ struct ota_xref_cached {
 enum ota_xref_state {
     OTA_XREF_HEAD = 0,
     OTA_XREF_START,
+    OTA_XREF_SECTION,
     OTA_XREF_SEGMENTS,
     OTA_XREF_REGIONS,
     OTA_XREF_SPANS,
@@ -172,9 +174,22 @@ enum ota_xref_state {
     OTA_XREF_END
 };
 
+/* A stretch of new and what it is made from. A program's positions count from its own beginning and reach over its own
+ * old content; those of anything else reach over all of old, and it has no tables. */
+struct ota_xref_section {
+    uint32_t is_program;
+    uint32_t new_len;
+    uint32_t old_start;
+    uint32_t old_len;
+    uint32_t segments;
+    uint32_t regions;
+    uint32_t spans;
+};
+
 /* What the encoder knows and the decoder is told. NULL when decoding. */
 struct ota_xref_truth {
-    const uint8_t *new_data;
+    struct ota_xref_section section;
+    const uint8_t *new_data;            /* of the section */
     const struct ota_xref_span *copies; /* all, in the order of new_pos; NULL at the end */
     uint32_t copy_count;
     uint32_t copy_next;
@@ -187,7 +202,13 @@ struct ota_xref {
     struct ota_xref_truth *truth;
     uint32_t head_at;
     unsigned log;
-    uint32_t new_size;
+    int sectioned;
+    struct ota_xref_section section;
+    struct ota_xref_section most; /* what the tables have room for */
+    uint32_t new_left;            /* bytes of new behind the section */
+    uint32_t old_all;             /* bytes of old */
+    uint32_t old_after;           /* where in it the section before ended */
+    uint32_t new_size;            /* of the section, as all positions below are */
     uint32_t region_count;
     uint64_t coded_left; /* bytes of payload that have not come yet */
     size_t memory;       /* for tables */
@@ -289,10 +310,12 @@ int ota_xref_init(struct ota_xref *x, size_t len, size_t window, const struct ot
 
 /* ---- xref.c ---- */
 
-/* Memory for tables, given the header's numbers; 0: out of range. */
+/* Memory for tables, given the head's numbers; 0: out of range. */
 size_t ota_xref_memory(unsigned log, uint32_t spans, uint32_t regions);
-/* Lay the tables out. */
+/* Lay the tables out, with room for x->most. */
 void ota_xref_layout(struct ota_xref *x, void *tables);
+/* Head and tables are ready: coding begins. */
+void ota_xref_begin(struct ota_xref *x);
 /* One step in coding; the encoder drives it too. OTA_DONE: a unit is in out, or the state went on. */
 int ota_xref_advance(struct ota_xref *x);
 /* Make new content [start, end) next, with the tables and a model that has learned nothing. */

@@ -82,13 +82,13 @@ int ota_xref_predict(struct ota_xref *x, struct ota_xref_unit *u, uint32_t limit
         want = to_end;
     if (x->in_parts && want > limit)
         want = limit;
-    there = ota_window_peek(&x->window, x->old_pos, want, &at);
+    there = ota_window_peek(&x->window, (uint64_t)x->section.old_start + x->old_pos, want, &at);
     if (there < want) {
-        int status = ota_window_fill(&x->window, x->old_pos);
+        int status = ota_window_fill(&x->window, (uint64_t)x->section.old_start + x->old_pos);
 
         if (status < 0)
             return status;
-        there = ota_window_peek(&x->window, x->old_pos, want, &at);
+        there = ota_window_peek(&x->window, (uint64_t)x->section.old_start + x->old_pos, want, &at);
     }
     ota_xref_find_region(x);
     if (limit > x->region_end - x->old_pos)

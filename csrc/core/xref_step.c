@@ -17,7 +17,7 @@ int ota_xref_init(struct ota_xref *x, size_t len, size_t window, const struct ot
     x->window.source = *source;
     x->window.buf = (uint8_t *)(x + 1);
     x->window.cap = window;
-    x->old_size = (uint32_t)source->size;
+    x->old_all = x->old_size = (uint32_t)source->size;
     x->new_size = (uint32_t)new_size;
     x->end = x->new_size;
     x->first = OTA_XREF_SEGMENTS;
@@ -31,28 +31,30 @@ static int take_head(struct ota_xref *x, uint64_t n)
 
     switch ((enum head)x->head_at++) {
     case HEAD_LOG:
-        if (n < OTA_XREF_LOG_MIN || n > OTA_XREF_LOG_MAX)
+        x->sectioned = (n & OTA_XREF_SECTIONED) != 0;
+        n &= ~(uint64_t)OTA_XREF_SECTIONED;
+        if (n < OTA_XREF_LOG_MIN || n > OTA_XREF_LOG_MAX || (x->sectioned && x->in_parts))
             return -OTA_E_DELTA;
         x->log = (unsigned)n;
         break;
     case HEAD_SPANS:
         if (n > OTA_XREF_SPANS_MAX)
             return -OTA_E_DELTA;
-        x->map.count = (uint32_t)n;
+        x->most.spans = x->map.count = (uint32_t)n;
         break;
     case HEAD_REGIONS:
         if (n == 0 || n > OTA_XREF_REGIONS_MAX)
             return -OTA_E_DELTA;
-        x->region_count = (uint32_t)n;
+        x->most.regions = x->region_count = (uint32_t)n;
         break;
     case HEAD_SEGMENTS:
         if (n > OTA_XREF_SEGMENTS_MAX)
             return -OTA_E_DELTA;
-        x->map.segment_count = (uint32_t)n;
+        x->most.segments = x->map.segment_count = (uint32_t)n;
         break;
     default:
         x->coded_left = n;
-        need = ota_xref_memory(x->log, x->map.count, x->region_count);
+        need = ota_xref_memory(x->log, x->most.spans, x->most.regions);
         if (need > x->memory)
             return -OTA_E_RAM;
         ota_xref_layout(x, x->window.buf + ((x->window.cap + 7) & ~(size_t)7));
@@ -163,6 +165,9 @@ int ota_xref_step(struct ota_engine *e, struct ota_in *in, struct ota_out *out)
         if (x->state == OTA_XREF_START) {
             ota_rc_start(rc);
             x->state = x->first;
+            if (x->first == OTA_XREF_SEGMENTS)
+                ota_xref_begin(x);
+            continue; /* it may be the end already */
         }
         status = ota_xref_advance(x);
         if (status == OTA_DONE && rc->padding > OTA_RC_PADDING)

@@ -127,6 +127,50 @@ static void read_sections(struct ota_image *image, const struct elf *e)
     }
 }
 
+static int is_elf(const uint8_t *data, uint64_t size)
+{
+    return size >= 64 && memcmp(data, "\177ELF", 4) == 0 && (data[4] == 1 || data[4] == 2) && data[5] == 1;
+}
+
+/* The end of a table, or of what it says that the file has; all ones when there is none. */
+static uint64_t reach(const struct elf *e, uint64_t start, uint64_t len)
+{
+    return start > e->size || len > e->size - start ? UINT64_MAX : start + len;
+}
+
+static uint64_t later(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+uint32_t ota_elf_size(const uint8_t *data, uint32_t left)
+{
+    struct elf e = {data, left, 0};
+    uint64_t end, table, step, count;
+
+    if (!is_elf(data, left))
+        return 0;
+    e.wide = data[4] == 2;
+    end = e.wide ? 64 : 52;
+    if (field(&e, 20, 4) != 1 || field(&e, e.wide ? 52 : 40, 2) != end)
+        return 0;
+    table = either(&e, 0, 28, 32);
+    step = field(&e, e.wide ? 54 : 42, 2);
+    count = field(&e, e.wide ? 56 : 44, 2);
+    if (count > 0)
+        end = later(end, reach(&e, table, step * count));
+    for (uint64_t i = 0; i < count && end <= left; i++) {
+        uint64_t at = table + i * step;
+
+        if (field(&e, at, 4) == PT_LOAD)
+            end = later(end, reach(&e, either(&e, at, 4, 8), either(&e, at, 16, 32)));
+    }
+    table = either(&e, 0, 32, 40);
+    if (table != 0)
+        end = later(end, reach(&e, table, field(&e, e.wide ? 58 : 46, 2) * field(&e, e.wide ? 60 : 48, 2)));
+    return end <= left ? (uint32_t)end : 0;
+}
+
 void ota_image_read(struct ota_image *image, const uint8_t *data, uint32_t size)
 {
     struct elf e = {data, size, 0};
@@ -134,7 +178,7 @@ void ota_image_read(struct ota_image *image, const uint8_t *data, uint32_t size)
     memset(image, 0, sizeof *image);
     image->data = data;
     image->size = size;
-    if (size >= 64 && memcmp(data, "\177ELF", 4) == 0 && (data[4] == 1 || data[4] == 2) && data[5] == 1) {
+    if (is_elf(data, size)) {
         e.wide = image->wide = data[4] == 2;
         image->code_kind = code_kind(field(&e, 18, 2));
         read_segments(image, &e);

@@ -114,16 +114,31 @@ static void put_end(struct encoder *e)
 
 static void set_plan(struct ota_xref *x, const struct ota_xref_plan *plan)
 {
-    memcpy(x->regions, plan->regions, plan->region_count * sizeof *plan->regions);
-    for (uint32_t i = 0, n = 0; i < plan->copy_count; i++)
+    if (plan->region_count > 0)
+        memcpy(x->regions, plan->regions, plan->region_count * sizeof *plan->regions);
+    for (uint32_t i = 0, n = 0; i < plan->copy_count && n < plan->span_count; i++)
         if (plan->copies[i].len >= plan->span_least)
             x->map.spans[n++] = plan->copies[i];
+    x->truth->copies = plan->copies;
+    x->truth->copy_count = plan->copy_count;
+    x->truth->copy_next = 0;
 }
 
-struct ota_xref_machine *ota_xref_machine_new(const struct ota_xref_plan *plan, unsigned log,
-                                              const struct ota_image *old_image, const struct ota_image *new_image)
+/* Tell what the next job is made of. */
+static void set_job(struct ota_xref_machine *m)
 {
-    size_t memory = ota_xref_memory(log, plan->span_count, plan->region_count);
+    const struct ota_xref_job *job = &m->jobs->jobs[m->next++];
+
+    memcpy(m->x.map.old_segments, job->old_segments, sizeof job->old_segments);
+    memcpy(m->x.map.new_segments, job->new_segments, sizeof job->new_segments);
+    m->truth.section = job->section;
+    m->truth.new_data = m->new_data + job->new_start;
+    set_plan(&m->x, &job->plan);
+}
+
+static struct ota_xref_machine *allocate(unsigned log, const struct ota_xref_section *most)
+{
+    size_t memory = ota_xref_memory(log, most->spans, most->regions);
     struct ota_xref_machine *m = calloc(1, sizeof *m);
 
     if (m == NULL)
@@ -133,18 +148,31 @@ struct ota_xref_machine *ota_xref_machine_new(const struct ota_xref_plan *plan, 
         free(m);
         return NULL;
     }
-    ota_xref_use_images(&m->x, old_image, new_image);
     m->x.log = log;
-    m->x.region_count = plan->region_count;
-    m->x.map.count = plan->span_count;
+    m->x.most = *most;
+    m->x.region_count = most->regions;
+    m->x.map.count = most->spans;
+    m->x.map.segment_count = most->segments;
     ota_xref_layout(&m->x, m->tables);
-    set_plan(&m->x, plan);
     m->x.window.buf = m->window;
     m->x.window.cap = sizeof m->window;
-    m->truth.new_data = new_image->data;
-    m->truth.copies = plan->copies;
-    m->truth.copy_count = plan->copy_count;
     m->x.truth = &m->truth;
+    return m;
+}
+
+struct ota_xref_machine *ota_xref_machine_new(const struct ota_xref_plan *plan, unsigned log,
+                                              const struct ota_image *old_image, const struct ota_image *new_image)
+{
+    uint32_t a = old_image->segment_count, b = new_image->segment_count;
+    struct ota_xref_section most = {
+        .segments = a < b ? a : b, .regions = plan->region_count, .spans = plan->span_count};
+    struct ota_xref_machine *m = allocate(log, &most);
+
+    if (m == NULL)
+        return NULL;
+    ota_xref_use_images(&m->x, old_image, new_image);
+    set_plan(&m->x, plan);
+    m->truth.new_data = new_image->data;
     m->x.state = OTA_XREF_SEGMENTS;
     return m;
 }
@@ -163,21 +191,33 @@ int ota_xref_machine_run(struct ota_xref_machine *m, struct ota_xref_coded *code
 
     m->x.model.rc.put = put_bit;
     m->x.model.rc.encoder = &e;
-    while (status == 0 && e.status == 0 && m->x.state != OTA_XREF_END)
+    while (status == 0 && e.status == 0 && m->x.state != OTA_XREF_END) {
+        if (m->x.state == OTA_XREF_SECTION)
+            set_job(m);
         status = ota_xref_advance(&m->x);
+    }
     put_end(&e);
     m->x.model.rc.encoder = NULL;
     return status == 0 ? e.status : status;
 }
 
-int ota_xref_encode(const struct ota_xref_plan *plan, unsigned log, const struct ota_image *old_image,
-                    const struct ota_image *new_image, struct ota_xref_coded *coded)
+int ota_xref_encode(const struct ota_xref_jobs *jobs, unsigned log, const uint8_t *old_data, uint32_t old_size,
+                    const uint8_t *new_data, uint32_t new_size, struct ota_xref_coded *coded)
 {
-    struct ota_xref_machine *m = ota_xref_machine_new(plan, log, old_image, new_image);
+    struct ota_xref_machine *m = allocate(log, &jobs->most);
+    struct ota_source source = {(void *)(uintptr_t)old_data, ota_xref_read_memory, old_size};
     int status = -OTA_E_RAM;
 
     if (m != NULL) {
-        m->x.end = new_image->size;
+        m->jobs = jobs;
+        m->new_data = new_data;
+        m->x.window.source = source;
+        m->x.sectioned = jobs->sectioned;
+        m->x.old_all = m->x.old_size = old_size;
+        m->x.new_size = m->x.end = new_size;
+        ota_xref_begin(&m->x);
+        if (!jobs->sectioned)
+            set_job(m);
         status = ota_xref_machine_run(m, coded);
     }
     ota_xref_machine_free(m);

@@ -32,6 +32,9 @@ struct ota_image {
 /* Look at what the image is. Anything that is not a sound ELF file is one segment at address 0. */
 void ota_image_read(struct ota_image *image, const uint8_t *data, uint32_t size);
 
+/* Bytes of the ELF file that data begins with, of which at most `left` can belong to it; 0: there is none. */
+uint32_t ota_elf_size(const uint8_t *data, uint32_t left);
+
 /* ---- xref_mask.c ---- */
 
 /* A copy of the content in which each reference is replaced by a hash of what it refers to: what only moved becomes
@@ -70,6 +73,57 @@ void ota_xref_use_images(struct ota_xref *x, const struct ota_image *old_image, 
 int ota_xref_find_regions(struct ota_xref_plan *plan, const struct ota_image *old_image,
                           const struct ota_image *new_image);
 
+/* ---- xref_pair.c ---- */
+
+/* ota_sink.piece for a plan's copies; ctx: the plan. */
+int ota_xref_take_piece(void *ctx, const struct ota_piece *piece);
+/* Match old and new, without what they refer to; images of unknown address get one. 0 or a failure. */
+int ota_xref_find_copies(const struct ota_sorter *sorter, struct ota_xref_plan *plan, struct ota_image images[2]);
+/* Choose the copies that go into the map. */
+void ota_xref_choose_spans(struct ota_xref_plan *plan, uint32_t limit);
+/* Copies, spans and up to as many regions as the options allow, for two images. 0 or a failure. */
+int ota_xref_plan_pair(const struct ota_sorter *sorter, const struct ota_xref_options *options,
+                       struct ota_xref_plan *plan, struct ota_image images[2]);
+
+/* ---- xref_scan.c ---- */
+
+/* A program inside of old that one inside of new is made from. */
+struct ota_xref_pair {
+    uint32_t new_start, new_len;
+    uint32_t old_start, old_len;
+};
+
+/* The ELF files in new that old has something like, in their order, if they are a part of new worth mentioning; count
+ * 0: they are not. *pairs is the caller's to free. 0 or -OTA_E_RAM. */
+int ota_xref_find_pairs(const uint8_t *old_data, uint32_t old_size, const uint8_t *new_data, uint32_t new_size,
+                        struct ota_xref_pair **pairs, uint32_t *count);
+
+/* Whether ELF files are a part of the image worth mentioning. */
+int ota_xref_has_programs(const uint8_t *data, uint32_t size);
+
+/* ---- xref_split.c ---- */
+
+/* A section, planned. */
+struct ota_xref_job {
+    struct ota_xref_section section;
+    uint32_t new_start;
+    struct ota_xref_segment old_segments[OTA_XREF_SEGMENTS_MAX];
+    struct ota_xref_segment new_segments[OTA_XREF_SEGMENTS_MAX];
+    struct ota_xref_plan plan;
+};
+
+struct ota_xref_jobs {
+    struct ota_xref_job *jobs;
+    uint32_t count;
+    int sectioned; /* else one job, which is all of old and new */
+    struct ota_xref_section most;
+};
+
+/* Plan a delta as a whole, or by sections where new has programs inside. 0 or a failure; jobs is to be freed. */
+int ota_xref_split(const struct ota_sorter *sorter, const struct ota_xref_options *options, const uint8_t *old_data,
+                   uint32_t old_size, const uint8_t *new_data, uint32_t new_size, struct ota_xref_jobs *jobs);
+void ota_xref_jobs_free(struct ota_xref_jobs *jobs);
+
 /* ---- xref_encode.c ---- */
 
 /* Bytes that were coded; grows by itself. cost: of each part, in 65536ths of a bit. */
@@ -84,6 +138,9 @@ struct ota_xref_coded {
 struct ota_xref_machine {
     struct ota_xref x;
     struct ota_xref_truth truth;
+    const struct ota_xref_jobs *jobs; /* sections to come; NULL: there are none */
+    uint32_t next;                    /* of them */
+    const uint8_t *new_data;
     void *tables;
     uint8_t window[OTA_WINDOW];
 };
@@ -95,23 +152,17 @@ void ota_xref_machine_free(struct ota_xref_machine *m);
 /* Code until x.end is reached, as bytes of their own behind those that are there. 0 or a failure. */
 int ota_xref_machine_run(struct ota_xref_machine *m, struct ota_xref_coded *coded);
 
-/* Code the plan with a model of 2^log bytes. 0 or a failure. */
-int ota_xref_encode(const struct ota_xref_plan *plan, unsigned log, const struct ota_image *old_image,
-                    const struct ota_image *new_image, struct ota_xref_coded *coded);
+/* Code what was planned with a model of 2^log bytes. 0 or a failure. */
+int ota_xref_encode(const struct ota_xref_jobs *jobs, unsigned log, const uint8_t *old_data, uint32_t old_size,
+                    const uint8_t *new_data, uint32_t new_size, struct ota_xref_coded *coded);
 
 /* ---- xref_diff.c ---- */
 
 #define OTA_XREF_HEAD_MAX (1u + 4u * OTA_VARINT_MAX_BYTES)
 
-/* ota_sink.piece for a plan's copies; ctx: the plan. */
-int ota_xref_take_piece(void *ctx, const struct ota_piece *piece);
-/* Match old and new, without what they refer to; images of unknown address get one. 0 or a failure. */
-int ota_xref_find_copies(const struct ota_sorter *sorter, struct ota_xref_plan *plan, struct ota_image images[2]);
-/* Choose the copies that go into the map. */
-void ota_xref_choose_spans(struct ota_xref_plan *plan, uint32_t limit);
-/* The head of a payload of which `coded` bytes follow. Returns its length. */
-size_t ota_xref_head(uint8_t head[OTA_XREF_HEAD_MAX], const struct ota_xref_plan *plan, unsigned log,
-                     const struct ota_image images[2], size_t coded);
+/* The head of a payload of which `coded` bytes follow; first: its first number. Returns its length. */
+size_t ota_xref_head(uint8_t head[OTA_XREF_HEAD_MAX], unsigned first, const struct ota_xref_section *most,
+                     size_t coded);
 /* 0 or -OTA_E_OUTPUT; counts in stats. */
 int ota_xref_write(int fd, const void *bytes, size_t len, struct ota_xref_stats *stats);
 

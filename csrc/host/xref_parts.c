@@ -145,7 +145,7 @@ static int make_tables(struct maker *m, uint64_t *written)
     m->machine->x.end = 0;
     if ((status = ota_xref_machine_run(m->machine, &m->coded)) != 0 || (status = start_board(m)) != 0)
         return status;
-    n = ota_xref_head(head, &m->plan, m->options->model_log, m->images, m->coded.len);
+    n = ota_xref_head(head, m->options->model_log, &m->machine->x.most, m->coded.len);
     *written = n + m->coded.len;
     if ((status = ota_xref_write(m->fd, head, n, m->stats)) != 0 ||
         (status = ota_xref_write(m->fd, m->coded.bytes, m->coded.len, m->stats)) != 0)

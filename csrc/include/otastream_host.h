@@ -88,8 +88,12 @@ struct ota_xref_stats {
  * whatever the machine; 0: out of range. */
 size_t ota_xref_workspace(unsigned model_log, uint32_t spans, uint32_t regions);
 
-/* Whether engine xref can be expected to gain: an ELF file, or an image that holds instructions it knows. */
+/* Whether engine xref can be expected to gain: an ELF file, an image that holds instructions it knows, or one in which
+ * ELF files are an eighth of what there is. */
 int ota_xref_suits(const uint8_t *data, uint64_t size);
+
+/* Bytes of the ELF file that data begins with, if all of it is there; else 0. */
+uint64_t ota_program_size(const uint8_t *data, uint64_t size);
 
 /* Write the payload of engine xref (docs/SPEC.md section 6.3) that makes new_data from old_data to fd, after having
  * decoded it again.

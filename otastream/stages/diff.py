@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from queue import PriorityQueue
 from typing import Final
 
@@ -22,7 +23,7 @@ import xxhash
 import zstandard
 
 from otastream.cache import DeltaCache, key
-from otastream.engines import ENGINES, Engine, Payload, load
+from otastream.engines import ENGINES, Engine, Payload, load, xref
 from otastream.engines.bsdiff import Bsdiff
 from otastream.engines.in_place import InPlace, encode_in_place
 from otastream.engines.payload import Prefixed
@@ -31,7 +32,8 @@ from otastream.errors import Code, OtaError, error
 from otastream.model import Action, Block, CodingId, EngineId, File, Script, Ubi, View
 from otastream.native import Buffer
 from otastream.tree import CHUNK_SIZE, READ_SIZE, Content, Ready, Step, show
-from otastream.views.expand import expand
+from otastream.views import codings
+from otastream.views.expand import Expansion, expand
 from otastream.views.parts import Front
 
 AHEAD: Final = 16
@@ -39,6 +41,8 @@ WHOLE_MAX: Final = 256 << 20
 """A delta of more bytes, old or new, is made piece by piece: whole it would need seven times its size in memory."""
 ENGINE_MEMORY: Final = 8192
 """Bytes of the workspace that are left to the engine, whose window is 4096 of them."""
+XREF_LOGS: Final = range(16, 21)
+"""Sizes of the model of engine xref that memory beside a view is spent on."""
 CERTAIN: Final = 1 << 20
 """Bytes of parts that changed, above which a delta between views that is far smaller is taken without trying others.
 Smaller files are not looked into if their plain delta is tiny.
@@ -53,11 +57,14 @@ SHORT_NOTE: Final = 56
 @dataclass(frozen=True, slots=True)
 class Views:
     """May deltas look inside of compressed images? codings: those that the boards have; workspace: the most bytes that
-    view and engine may take there.
+    view and engine may take there. light, large: the same if the engine is xref, beside an encoder of zlib and beside
+    others; 0: xref is not used inside of images.
     """
 
     codings: frozenset[CodingId]
     workspace: int
+    light: int = 0
+    large: int = 0
 
 
 def diff(
@@ -206,7 +213,7 @@ class _Maker:
 
     def _viewed(self, old: Buffer, new: Buffer, views: Views) -> _Delta:
         """The smallest delta between views; without a payload where looking inside is of no use."""
-        found = expand(old, new, allowed=views.codings, memory=views.workspace)
+        found = expand(old, new, allowed=views.codings, memory=views.workspace, programs=views.light > 0)
         if found is None or isinstance(found, str):
             return _Delta(note=found)
         front = found.front.encode()
@@ -216,10 +223,12 @@ class _Maker:
         workspace = found.front.memory + ENGINE_MEMORY
         if workspace > views.workspace:
             return _Delta(note=f"needs {workspace} bytes of memory: {found.note}")
+        engines, memory = self._inside(found, views)
         sizes = len(found.new), xxhash.xxh64_intdigest(found.new), len(found.old), xxhash.xxh64_intdigest(found.old)
         about = Content(b"", sizes[0], sizes[1], None, sizes[2], sizes[3])
         near = found.front.points > 0
-        made = self._kept(about, lambda: self._delta(found.old, found.new, 0, near=near), 0, near=near)
+        make = partial(self._delta, found.old, found.new, memory, engines, near=near)
+        made = self._kept(about, make, memory, engines, near=near)
         if made.payload is None:
             return _Delta(note=f"no gain inside of {found.note}")
         payload = Prefixed(front, made.payload)
@@ -234,19 +243,34 @@ class _Maker:
             saved=found.packed - cost,
             front=found.front,
             codings=frozenset(found.front.codings()),
-            workspace=workspace,
+            workspace=found.front.memory + memory if made.engine is EngineId.XREF else workspace,
         )
+
+    def _inside(self, found: Expansion, views: Views) -> tuple[tuple[Engine, ...], int]:
+        """The engines to try between two views, and the memory that xref may take: that of its largest model beside the
+        view. It alone is tried where it suits, unless several engines are to be tried everywhere. Where going to and
+        fro in old costs time it is not tried: it takes no account of that.
+        """
+        room = (views.light if found.front.codings() <= codings.SMALL else views.large) - found.front.memory
+        logs = [log for log in XREF_LOGS if xref.workspace(log) <= room]
+        memory = xref.workspace(logs[-1]) if logs else 0
+        engine = ENGINES[EngineId.XREF]
+        if found.front.points or not memory or not engine.suits(found.old, found.new, workspace=memory):
+            return tuple(item for item in self._engines if item is not engine), 0
+        return self._engines if engine in self._engines else (engine,), memory
 
     def _kept(
         self,
         content: Content,
         make: Callable[[], tuple[EngineId, Payload] | None],
         memory: int,
+        engines: tuple[Engine, ...] | None = None,
         *,
         near: bool = False,
     ) -> _Delta:
         """What ``make`` says, from an earlier run if it was kept."""
-        name = key(content, [engine.id for engine in self._engines], f"{memory} near" if near else str(memory))
+        names = [engine.id for engine in engines or self._engines]
+        name = key(content, names, f"{memory} near" if near else str(memory))
         kept = None if self._cache is None else self._cache.get(name)
         if kept is not None:
             return _Delta(cached=True) if kept.delta is None else _Delta(*kept.delta, cached=True)
@@ -279,13 +303,22 @@ class _Maker:
         record = replace(action, engine=best[0], unit=best[1].unit, plan=best[1].plan)
         return Ready(record, best[1].payload, scratch=best[1].scratch)
 
-    def _delta(self, old: Buffer, new: Buffer, memory: int, *, near: bool = False) -> tuple[EngineId, Payload] | None:
+    def _delta(
+        self,
+        old: Buffer,
+        new: Buffer,
+        memory: int,
+        engines: tuple[Engine, ...] | None = None,
+        *,
+        near: bool = False,
+    ) -> tuple[EngineId, Payload] | None:
         """The smallest delta; None if sending the file itself is smaller. near: going to and fro in old costs time."""
+        engines = engines or self._engines
         made: list[tuple[EngineId, Payload]] = []
         best: tuple[EngineId, Payload] | None = None
         try:
             least: int | None = None
-            for engine in self._engines:
+            for engine in engines:
                 if not engine.suits(old, new, workspace=memory):
                     continue
                 if near and isinstance(engine, Bsdiff):
@@ -293,7 +326,7 @@ class _Maker:
                 else:
                     made.append((engine.id, engine.encode(old, new, workspace=memory)))
                 payload = made[-1][1]
-                if len(self._engines) == 1 and _begins_larger(new, payload.size):
+                if len(engines) == 1 and _begins_larger(new, payload.size):
                     return (best := made[-1])
                 least = _compressed_size(_pieces(new)) if least is None else least
                 cost = _compressed_size(payload.chunks())

@@ -7,6 +7,7 @@ reproduced costs bytes and never an error.
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Final
 
 import xxhash
 
+from otastream import native
 from otastream.model import WORKSPACE_MAX, CodingId
 from otastream.native import Buffer
 from otastream.views import codings, scan
@@ -55,11 +57,13 @@ class Expansion:
 
 
 def expand(
-    old: Buffer, new: Buffer, *, allowed: frozenset[CodingId], memory: int = WORKSPACE_MAX
+    old: Buffer, new: Buffer, *, allowed: frozenset[CodingId], memory: int = WORKSPACE_MAX, programs: bool = False
 ) -> Expansion | str | None:
     """Look into both images. None: nothing is known inside of new; a text: something is, and why it is of no use.
 
-    allowed: codings that the boards have; memory: bytes that one of them may take there.
+    allowed: codings that the boards have; memory: bytes that one of them may take there. programs: a program that
+    changed is recompressed as a whole, even where parts of it are in old as they are: engine xref, which wants to see
+    it from its header to its end, needs less then.
     """
     old_view, new_view = memoryview(old).cast("B"), memoryview(new).cast("B")
     if len(old_view) > VIEW_MAX or len(new_view) > VIEW_MAX:
@@ -74,6 +78,8 @@ def expand(
     made = _New(old_view, new_view, usable, memory)
     old_found = [part for part in scan.scan(old_view).parts if part.coding.id in usable]
     made.learn(old_found)
+    if programs:
+        made.mend(found.parts)
     made.run(found.parts)
     if not made.counts["coded"] and not made.counts["kept"]:
         why = f"needs {made.least} bytes of memory" if made.least else f"none of {len(found.parts)} parts reproduced"
@@ -142,6 +148,7 @@ class _New:
         self._places: dict[int, scan.Found] = {}
         self._likely: list[Coding] = []
         self._failures: Counter[str] = Counter()
+        self._mended: set[int] = set()
         self.out = bytearray()
         self.segments: list[Segment] = []
         self.counts: Counter[str] = Counter()
@@ -158,16 +165,38 @@ class _New:
         """
         return not (item.container == "zip" and item.offset in self._kept)
 
+    def mend(self, found: Iterable[scan.Found]) -> None:
+        """Find the parts of programs of which other parts are not in old."""
+        whole, end, places = bytearray(), 0, []
+        for item in found:
+            raw = item.raw if item.coding.id in self._usable else None
+            if raw is None:
+                continue
+            whole += self._new[end : item.offset]
+            places.append((len(whole), item))
+            whole += raw
+            end = item.offset + item.packed
+        whole += self._new[end:]
+        starts = [start for start, _ in places]
+        for at, size in native.programs(whole):
+            inside = [item for _, item in places[max(0, bisect(starts, at) - 1) : bisect(starts, at + size - 1)]]
+            if not all(self._known(self._packed(item)) for item in inside):
+                self._mended.update(item.offset for item in inside)
+
+    def _packed(self, item: scan.Found) -> memoryview:
+        return self._new[item.offset : item.offset + item.packed]
+
     def run(self, found: Iterable[scan.Found]) -> None:
         end = 0
         for item in found:
             gap = item.offset - end
-            known = self._known(self._new[item.offset : item.offset + item.packed])
-            if known is not None:
+            known = self._known(self._packed(item))
+            made = None if known is not None and item.offset not in self._mended else self._made(item)
+            if known is not None and made is None:
                 self._keep(known, gap, end)
             else:
                 self._plain(gap, end)
-                self._part(item)
+                self._part(item, made)
             end = item.offset + item.packed
         self._plain(len(self._new) - end, end)
 
@@ -192,14 +221,19 @@ class _New:
             self._add(Segment(Kind.PLAIN, size))
             self.out += self._new[offset : offset + size]
 
-    def _part(self, item: scan.Found) -> None:
-        packed = self._new[item.offset : item.offset + item.packed]
+    def _made(self, item: scan.Found) -> tuple[Coding, bytes] | None:
+        """How a part was compressed, and what it expands to."""
         raw = item.raw if item.coding.id in self._usable else None
-        coding = None if raw is None else self._coding(item, packed, raw)
-        if raw is None or coding is None:
+        coding = None if raw is None else self._coding(item, self._packed(item), raw)
+        return None if raw is None or coding is None else (coding, raw)
+
+    def _part(self, item: scan.Found, made: tuple[Coding, bytes] | None) -> None:
+        packed = self._packed(item)
+        if made is None:
             self.counts["literal"] += 1
             self._plain(item.packed, item.offset)
             return
+        coding, raw = made
         self.counts["coded"] += 1
         self.packed += len(packed)
         check = xxhash.xxh64_intdigest(packed) & 0xFFFFFFFF

@@ -170,83 +170,129 @@ static uint32_t random_code(uint32_t kind)
     return random_below(8192);
 }
 
+#define SECTIONS 4u
+
 struct scene {
-    struct ota_image old_image;
-    struct ota_image new_image;
-    struct ota_xref_plan plan;
-    struct ota_xref_span copies[COPIES];
-    struct ota_xref_region regions[REGIONS];
+    struct ota_xref_jobs jobs;
+    struct ota_xref_job job[SECTIONS];
+    struct ota_xref_span copies[SECTIONS][COPIES];
+    struct ota_xref_region regions[SECTIONS][REGIONS];
 };
 
-static void segments(struct scene *s)
+static void segments(struct ota_xref_job *j)
 {
-    uint32_t count = random_below(3), half = s->old_image.size / 2;
+    uint32_t count = random_below(3), half = j->section.old_len / 2;
 
-    s->old_image.segment_count = s->new_image.segment_count = count;
+    j->section.segments = count;
     for (uint32_t i = 0; i < count; i++) {
-        struct ota_xref_segment *a = &s->old_image.segments[i];
+        struct ota_xref_segment *a = &j->old_segments[i];
 
         a->off = i * half;
         a->file_size = half;
         a->mem_size = half + random_below(100);
         a->addr = (random_below(2) ? UINT64_C(0xffff800008000000) : 0) + i * 0x2000u + random_below(5) * 16u;
-        s->new_image.segments[i] = *a;
-        s->new_image.segments[i].addr += random_below(64) * 4u;
+        j->new_segments[i] = *a;
+        j->new_segments[i].addr += random_below(64) * 4u;
     }
 }
 
-static void regions(struct scene *s)
+static void regions(struct ota_xref_job *j)
 {
-    uint32_t at = 0;
+    uint32_t at = 0, size = j->section.old_len;
+    uint8_t *old = old_data + j->section.old_start;
 
-    s->plan.regions = s->regions;
-    for (uint32_t i = 0; i < REGIONS && (i == 0 || at < s->old_image.size); i++) {
-        struct ota_xref_region *r = &s->regions[i];
+    for (uint32_t i = 0; i < REGIONS && (i == 0 || at < size); i++) {
+        struct ota_xref_region *r = &j->plan.regions[i];
 
         r->start = at;
         r->kind = random_below(OTA_XREF_KINDS);
-        r->base = r->kind == OTA_XREF_BASE32 ? random_below(s->old_image.size + 1) : 0;
+        r->base = r->kind == OTA_XREF_BASE32 ? random_below(size + 1) : 0;
         at += 1 + random_below(700);
-        s->plan.region_count++;
-        for (uint32_t k = r->start; k + 4 <= s->old_image.size && k < at; k += 4)
-            ota_xref_word_put(old_data + k, random_code(r->kind));
+        j->plan.region_count++;
+        for (uint32_t k = r->start; k + 4 <= size && k < at; k += 4)
+            ota_xref_word_put(old + k, random_code(r->kind));
     }
+    j->section.regions = j->plan.region_count;
 }
 
-static void copies(struct scene *s)
+static void copies(struct ota_xref_job *j)
 {
-    uint32_t at = random_below(3) * random_below(20);
+    uint32_t at = random_below(3) * random_below(20), size = j->section.old_len;
+    uint8_t *new = new_data + j->new_start;
 
-    s->plan.copies = s->copies;
-    while (s->plan.copy_count < COPIES && at < s->new_image.size) {
-        struct ota_xref_span *c = &s->copies[s->plan.copy_count];
-        uint32_t room = s->new_image.size - at;
+    while (j->plan.copy_count < COPIES && at < j->section.new_len) {
+        struct ota_xref_span *c = &j->plan.copies[j->plan.copy_count];
+        uint32_t room = j->section.new_len - at;
 
         c->new_pos = at;
-        c->old_pos = random_below(s->old_image.size);
+        c->old_pos = random_below(size);
         c->len = 1 + random_below(random_below(4) ? 60 : 1500);
         if (c->len > room)
             c->len = room;
-        if (c->len > s->old_image.size - c->old_pos)
-            c->len = s->old_image.size - c->old_pos;
-        memcpy(new_data + at, old_data + c->old_pos, c->len);
+        if (c->len > size - c->old_pos)
+            c->len = size - c->old_pos;
+        memcpy(new + at, old_data + j->section.old_start + c->old_pos, c->len);
         if (random_below(3) == 0)
-            new_data[at + random_below(c->len)] ^= (uint8_t)(1 + random_below(255));
+            new[at + random_below(c->len)] ^= (uint8_t)(1 + random_below(255));
         at += c->len + random_below(3) * random_below(30);
-        s->plan.copy_count++;
+        j->plan.copy_count++;
     }
-    s->plan.span_least = random_below(100);
-    for (uint32_t i = 0; i < s->plan.copy_count; i++)
-        s->plan.span_count += s->copies[i].len >= s->plan.span_least;
+    j->plan.span_least = random_below(100);
+    for (uint32_t i = 0; i < j->plan.copy_count; i++)
+        j->plan.span_count += j->plan.copies[i].len >= j->plan.span_least;
+    j->section.spans = j->plan.span_count;
+}
+
+/* What all have room for. */
+static void note_most(struct ota_xref_section *most, const struct ota_xref_section *s)
+{
+    most->segments = s->segments > most->segments ? s->segments : most->segments;
+    most->regions = s->regions > most->regions ? s->regions : most->regions;
+    most->spans = s->spans > most->spans ? s->spans : most->spans;
+}
+
+/* One job, or several of both kinds. */
+static void jobs(struct scene *s, uint32_t old_size, uint32_t new_size)
+{
+    uint32_t at = 0;
+
+    s->jobs.jobs = s->job;
+    s->jobs.sectioned = random_below(2) != 0;
+    s->jobs.most.regions = 1;
+    while (s->jobs.count < SECTIONS && (at < new_size || (at == 0 && !s->jobs.sectioned))) {
+        struct ota_xref_job *j = &s->job[s->jobs.count];
+        int last = !s->jobs.sectioned || s->jobs.count == SECTIONS - 1;
+
+        j->new_start = at;
+        j->section.new_len = last ? new_size - at : 1 + random_below(new_size - at);
+        j->section.old_len = old_size;
+        j->section.is_program = s->jobs.sectioned && random_below(3) > 0;
+        if (j->section.is_program) {
+            j->section.old_start = random_below(old_size);
+            j->section.old_len = 1 + random_below(old_size - j->section.old_start);
+        }
+        j->plan.copies = s->copies[s->jobs.count];
+        j->plan.regions = s->regions[s->jobs.count];
+        at += j->section.new_len;
+        if (j->section.is_program || !s->jobs.sectioned) {
+            segments(j);
+            regions(j);
+        }
+        copies(j);
+        if (s->jobs.sectioned && !j->section.is_program)
+            j->plan.span_count = j->section.spans = 0;
+        note_most(&s->jobs.most, &j->section);
+        s->jobs.count++;
+    }
 }
 
 static size_t head(uint8_t *p, const struct scene *s, unsigned log, size_t coded)
 {
-    size_t n = ota_varint_write(p, log);
+    size_t n = ota_varint_write(p, s->jobs.sectioned ? log | OTA_XREF_SECTIONED : log);
 
-    n += ota_varint_write(p + n, s->plan.span_count);
-    n += ota_varint_write(p + n, s->plan.region_count);
-    n += ota_varint_write(p + n, s->old_image.segment_count);
+    n += ota_varint_write(p + n, s->jobs.most.spans);
+    n += ota_varint_write(p + n, s->jobs.most.regions);
+    n += ota_varint_write(p + n, s->jobs.most.segments);
     return n + ota_varint_write(p + n, coded);
 }
 
@@ -274,50 +320,43 @@ static int decode(const uint8_t *payload, size_t len, uint32_t old_size, uint32_
     return status;
 }
 
-static void any_plan(uint32_t number)
+static void any_plan(void)
 {
     struct scene *s = calloc(1, sizeof *s);
     struct ota_xref_coded coded = {0};
     uint8_t *payload, *made = malloc(NEW_MAX);
     unsigned log = 12 + random_below(3);
+    uint32_t old_size = 1 + random_below(OLD_MAX), new_size = random_below(NEW_MAX);
+    const struct ota_xref_section *most = &s->jobs.most;
     size_t len, memory;
 
-    (void)number;
-    s->old_image.data = old_data;
-    s->new_image.data = new_data;
-    s->old_image.size = 1 + random_below(OLD_MAX);
-    s->new_image.size = random_below(NEW_MAX);
     for (uint32_t i = 0; i < OLD_MAX; i++)
         old_data[i] = (uint8_t)random_below(random_below(2) ? 256 : 4);
     for (uint32_t i = 0; i < NEW_MAX; i++)
         new_data[i] = (uint8_t)random_below(random_below(2) ? 256 : 4);
-    segments(s);
-    regions(s);
-    copies(s);
+    jobs(s, old_size, new_size);
     check_case = "any plan";
-    CHECK_INT(ota_xref_encode(&s->plan, log, &s->old_image, &s->new_image, &coded), 0);
+    CHECK_INT(ota_xref_encode(&s->jobs, log, old_data, old_size, new_data, new_size, &coded), 0);
     payload = malloc(64 + coded.len);
     len = head(payload, s, log, coded.len);
     memcpy(payload + len, coded.bytes, coded.len);
     len += coded.len;
-    memory = ota_xref_workspace(log, s->plan.span_count, s->plan.region_count);
+    memory = ota_xref_workspace(log, most->spans, most->regions);
     for (size_t step = 1; step < 20000; step = step * 7 + random_below(3)) {
         memset(made, 0, NEW_MAX);
-        CHECK_INT(
-            decode(payload, len, s->old_image.size, s->new_image.size, memory, step, 1 + random_below(3000), made),
-            OTA_DONE);
-        CHECK(memcmp(made, new_data, s->new_image.size) == 0);
+        CHECK_INT(decode(payload, len, old_size, new_size, memory, step, 1 + random_below(3000), made), OTA_DONE);
+        CHECK(memcmp(made, new_data, new_size) == 0);
     }
     check_case = "too little memory";
-    memory = ota_engine_size(OTA_ENGINE_XREF, 512) + ota_xref_memory(log, s->plan.span_count, s->plan.region_count);
-    CHECK_INT(decode(payload, len, s->old_image.size, s->new_image.size, memory, len, NEW_MAX, made), OTA_DONE);
-    CHECK_INT(decode(payload, len, s->old_image.size, s->new_image.size, memory - 8, len, NEW_MAX, made), -OTA_E_RAM);
+    memory = ota_engine_size(OTA_ENGINE_XREF, 512) + ota_xref_memory(log, most->spans, most->regions);
+    CHECK_INT(decode(payload, len, old_size, new_size, memory, len, NEW_MAX, made), OTA_DONE);
+    CHECK_INT(decode(payload, len, old_size, new_size, memory - 8, len, NEW_MAX, made), -OTA_E_RAM);
     check_case = "damage"; /* never more than an error */
     for (int i = 0; i < 10; i++) {
         size_t at = random_below((uint32_t)len);
 
         payload[at] ^= (uint8_t)(1u << random_below(8));
-        (void)decode(payload, len, s->old_image.size, s->new_image.size, memory, len, NEW_MAX, made);
+        (void)decode(payload, len, old_size, new_size, memory, len, NEW_MAX, made);
     }
     free(payload);
     free(coded.bytes);
@@ -368,9 +407,9 @@ int main(void)
     any_word();
     map();
     limits();
-    for (uint32_t i = 0; i < 150; i++) {
+    for (uint32_t i = 0; i < 250; i++) {
         seed = i;
-        any_plan(i);
+        any_plan();
     }
     return check_done();
 }

@@ -176,7 +176,10 @@ def xrefs() -> Iterator[bytes]:
             diff_xref(_OLD, new, file.fileno(), XrefOptions(12, spans_max=64, regions_max=64))
             file.seek(0)
             sizes = len(_OLD).to_bytes(2, "big") + len(new).to_bytes(2, "big")
-            yield sizes + bytes([number * 40, 255 - number * 40]) + file.read()
+            payload = file.read()
+        splits = bytes([number * 40, 255 - number * 40])
+        yield sizes + splits + payload
+        yield sizes + splits + bytes([payload[0] | 32]) + payload[1:]  # as if it had sections
 
 
 def boards() -> Iterator[bytes]:

@@ -32,7 +32,10 @@ def _good() -> dict[str, Any]:
     old, new = pair(8)
     old, new = old[:64] + old[0x1000:], new[:64] + new[0x1000:]  # without the padding
     text = b.noise(400)
+    was, now = (_short(program) for program in pair(14))
+    image = text[:90] + was + text[90:140] + was[:500] + text[140:]
     pairs = {
+        "programs": (image, text[:80] + now + text[80:130] + was + text[120:300]),
         "empty": (old, b""),
         "from-nothing": (b"", text[:50]),
         "same": (text, text),
@@ -47,8 +50,27 @@ def _good() -> dict[str, Any]:
     return made
 
 
+def _short(program: bytes) -> bytes:
+    """A sound ELF file without its padding."""
+    made = bytearray(program[:120] + program[0x1000:])
+    made[96:112] = len(made).to_bytes(8, "little") * 2
+    return bytes(made)
+
+
 def _case(old: bytes, new: bytes, coded: bytes) -> dict[str, Any]:
     return {"old": old.hex(), "new": new.hex(), "payload": coded.hex(), "workspace": xref_workspace(_OPTIONS)}
+
+
+def _bad_sections() -> dict[str, tuple[bytes, str]]:
+    """Payloads that have sections where there is nothing of the kind."""
+    good = bytes.fromhex(_good()["programs"]["payload"])
+    assert good[0] == 0x2C
+    return {
+        "sections-that-are-none": (b"\x2c" + payload(b.noise(400), b.noise(300))[1:], "DELTA"),
+        "sections-of-another-size": (good, "DELTA"),
+        "sections-and-a-small-model": (b"\x2b" + good[1:], "DELTA"),
+        "model-log-64": (b"\x4c" + good[1:], "DELTA"),
+    }
 
 
 def _bad() -> dict[str, Any]:
@@ -71,6 +93,7 @@ def _bad() -> dict[str, Any]:
         "nothing": (b"", "DELTA"),
         "varint-long-form": (b"\x8c\x00" + good[1:], "DELTA"),
         "spans-that-lie": (good[:1] + b"\x20" + good[2:], "DELTA"),
+        **_bad_sections(),
     }
     return {
         name: {

@@ -1,0 +1,101 @@
+/* xref_pair.c - engine xref: copies, regions and spans for one old and one new image. */
+#include <stdlib.h>
+
+#include "xref_host.h"
+
+/* Images at lower addresses hold too many numbers that could be addresses. */
+#define POINTER_BASE_MIN 0x10000u
+#define SPAN_MIN 16u
+
+int ota_xref_take_piece(void *ctx, const struct ota_piece *piece)
+{
+    struct ota_xref_plan *p = ctx;
+    struct ota_xref_span *last = p->copy_count > 0 ? &p->copies[p->copy_count - 1] : NULL;
+
+    if (last != NULL && last->new_pos + last->len == piece->new_pos && last->old_pos + last->len == piece->old_pos) {
+        last->len += (uint32_t)piece->len;
+        return 0;
+    }
+    if (p->copy_count == p->copy_room) {
+        uint32_t room = p->copy_room * 2 + 1024;
+        struct ota_xref_span *copies = realloc(p->copies, room * sizeof *copies);
+
+        if (copies == NULL)
+            return -OTA_E_RAM;
+        p->copies = copies;
+        p->copy_room = room;
+    }
+    last = &p->copies[p->copy_count++];
+    last->new_pos = (uint32_t)piece->new_pos;
+    last->old_pos = (uint32_t)piece->old_pos;
+    last->len = (uint32_t)piece->len;
+    return 0;
+}
+
+static int match(const struct ota_sorter *sorter, struct ota_xref_plan *plan, const struct ota_image *old_image,
+                 const struct ota_image *new_image)
+{
+    struct ota_sink sink = {ota_xref_take_piece, plan};
+    uint8_t *old_copy = malloc((size_t)old_image->size + 1), *new_copy = malloc((size_t)new_image->size + 1);
+    int status = old_copy != NULL && new_copy != NULL ? 0 : -OTA_E_RAM;
+
+    plan->copy_count = 0;
+    if (status == 0)
+        status = ota_image_mask(old_image, old_copy);
+    if (status == 0)
+        status = ota_image_mask(new_image, new_copy);
+    if (status == 0)
+        status = ota_match(sorter, old_copy, old_image->size, new_copy, new_image->size, &sink);
+    free(old_copy);
+    free(new_copy);
+    return status;
+}
+
+/* The address of an image without headers is guessed from a first match; with it, pointers can be masked as well. */
+static int match_again(const struct ota_sorter *sorter, struct ota_xref_plan *plan, struct ota_image *old_image,
+                       struct ota_image *new_image)
+{
+    int status = ota_image_guess_base(old_image, new_image, plan->copies, plan->copy_count);
+
+    if (status == 0 && old_image->segments[0].addr >= POINTER_BASE_MIN) {
+        ota_image_find_data(old_image);
+        ota_image_find_data(new_image);
+        status = match(sorter, plan, old_image, new_image);
+    }
+    return status;
+}
+
+/* The longest copies make the map, as many as there is room for. */
+void ota_xref_choose_spans(struct ota_xref_plan *plan, uint32_t limit)
+{
+    plan->span_least = SPAN_MIN;
+    for (;;) {
+        plan->span_count = 0;
+        for (uint32_t i = 0; i < plan->copy_count; i++)
+            plan->span_count += plan->copies[i].len >= plan->span_least;
+        if (plan->span_count <= limit)
+            return;
+        plan->span_least += plan->span_least / 8 + 1;
+    }
+}
+
+int ota_xref_find_copies(const struct ota_sorter *sorter, struct ota_xref_plan *plan, struct ota_image images[2])
+{
+    int status = match(sorter, plan, &images[0], &images[1]);
+
+    if (status == 0 && !images[0].is_elf)
+        status = match_again(sorter, plan, &images[0], &images[1]);
+    return status;
+}
+
+int ota_xref_plan_pair(const struct ota_sorter *sorter, const struct ota_xref_options *options,
+                       struct ota_xref_plan *plan, struct ota_image images[2])
+{
+    int status = ota_xref_find_copies(sorter, plan, images);
+
+    if (status == 0)
+        status = ota_xref_find_regions(plan, &images[0], &images[1]);
+    if (status == 0)
+        ota_xref_choose_spans(plan, options->spans_max);
+    return status;
+}
