@@ -394,7 +394,8 @@ def in_place_xref(case: Case) -> None:
     old, linked = code_samples.pair(500)
     half = len(linked) // 2
     new = linked[:4096] + linked[half:] + linked[4096:half]
-    case.node("p", old + _ROOM, new + (old + _ROOM)[len(new) :])
+    room = _ROOM[:20_000]  # the middle of the node, which is changed to see that old is checked, belongs to the image
+    case.node("p", old + room, new + (old + room)[len(new) :])
     image = Image(new=case.file("new.img", new), targets=("/dev/p",), old=case.file("old.img", old), in_place=True)
     (case.folder / "images").write_text(f"/dev/p {len(new)}\n")
     (case.folder / "unit").write_text(str(_InPlace.unit))
