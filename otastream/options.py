@@ -21,8 +21,8 @@ lzma for 256 KiB; twice as much of either makes packages about 1 % smaller.
 """
 
 VIEW_WINDOW_LOGS: Final = {Codec.NONE: 0, Codec.GZIP: 15, Codec.ZSTD: 14, Codec.LZMA: 17}
-"""The same where views of images take memory too: with those of zlib, and an erase block of 128 KiB, a board stays in
-1.5 MiB.
+"""The same where views or engines take memory too: with views of zlib, and an erase block of 128 KiB, a board stays
+in 1.5 MiB.
 """
 
 BUDGET_WINDOW_LOGS: Final = {Codec.NONE: 0, Codec.GZIP: 15, Codec.ZSTD: 23, Codec.LZMA: 23}
@@ -44,7 +44,7 @@ VIEW_MEMORY: Final = 8 << 20
 """Most bytes that a view may take on a board when there is no memory budget."""
 
 VIEW_RAM: Final = 960 << 10
-"""What applying may take where deltas look inside of images that zlib compressed and neither a budget nor a codec was
+"""What applying may take where deltas look inside of what zlib compressed and neither a budget nor a codec was
 asked for: the board program then stays within 1.5 MiB.
 """
 
@@ -191,17 +191,17 @@ def workspace_max(options: PackOptions) -> int:
     return max(0, min(WORKSPACE_MAX, (options.ram - least) // WORKSPACE_UNIT * WORKSPACE_UNIT))
 
 
-def fit(options: PackOptions, *, source: bool, workspace: int = 0, image_views: bool = False) -> Fit:
+def fit(options: PackOptions, *, source: bool, workspace: int = 0) -> Fit:
     """The largest window, then the largest frame, that keep applying within ``options.ram``.
 
-    source: whether any record reads old content; workspace: bytes for engines and views; image_views: whether there are
-    views of images. Without a budget: what the options say. A codec that was asked for is never exchanged for another
-    one. USAGE: nothing fits; the hint says what would.
+    source: whether any record reads old content; workspace: bytes for engines and views. Without a budget: what the
+    options say. A codec that was asked for is never exchanged for another one. USAGE: nothing fits; the hint says what
+    would.
     """
     codecs = _codecs(options)
-    for budget in (*_budgets(options, workspace, image_views=image_views), options):
+    for budget in (*_budgets(options, workspace), options):
         for codec in codecs:
-            found = _fit_codec(codec, budget, source=source, workspace=workspace, image_views=image_views)
+            found = _fit_codec(codec, budget, source=source, workspace=workspace)
             if found is not None:
                 return found
     smallest = [_smallest(codec, options, source=source, workspace=workspace) for codec in codecs]
@@ -254,11 +254,11 @@ def _budgeted(options: PackOptions) -> PackOptions:
     return options if _asked(options) else replace(options, ram=XREF_RAM)
 
 
-def _budgets(options: PackOptions, workspace: int, *, image_views: bool) -> list[PackOptions]:
+def _budgets(options: PackOptions, workspace: int) -> list[PackOptions]:
     """What applying a package with a workspace should stay within if that is possible, the least first."""
     if _asked(options) or not workspace:
         return []
-    rams = ((XREF_RAM,) if engine_memory(options) else ()) + ((VIEW_RAM, VIEW_RAM_LARGE) if image_views else ())
+    rams = (*((XREF_RAM,) if engine_memory(options) else ()), VIEW_RAM, VIEW_RAM_LARGE)
     return [replace(options, ram=ram) for ram in rams]
 
 
@@ -269,28 +269,24 @@ def adopt(preamble: Preamble, options: PackOptions) -> PackOptions:
     return replace(options, frame_log=min(options.frame_log, preamble.frame_log))
 
 
-def refit(
-    preamble: Preamble, options: PackOptions, *, source: bool, workspace: int = 0, image_views: bool = False
-) -> Fit:
+def refit(preamble: Preamble, options: PackOptions, *, source: bool, workspace: int = 0) -> Fit:
     """The same for a package that is written anew, with what ``adopt`` makes of the options.
 
     What it was said to need is never lowered, since larger erase blocks than the usual ones may be part of it, and its
     records keep their engines.
     """
     workspace = max(workspace, preamble.workspace)
-    made = fit(adopt(preamble, options), source=source, workspace=workspace, image_views=image_views)
+    made = fit(adopt(preamble, options), source=source, workspace=workspace)
     if options.ram is None and made.ram < preamble.ram:
         made = replace(made, ram=preamble.ram)
     return made
 
 
-def _fit_codec(
-    codec: Codec, options: PackOptions, *, source: bool, workspace: int, image_views: bool = False
-) -> Fit | None:
+def _fit_codec(codec: Codec, options: PackOptions, *, source: bool, workspace: int) -> Fit | None:
     logs = container.WINDOW_LOGS[codec]
     usual = WINDOW_LOGS if options.ram in (None, VIEW_RAM, VIEW_RAM_LARGE) else BUDGET_WINDOW_LOGS
     top = usual[codec] if options.window_log is None else options.window_log
-    if image_views and options.window_log is None and options.ram is None:
+    if workspace and options.window_log is None and options.ram is None:
         top = min(top, VIEW_WINDOW_LOGS[codec])
     if top not in logs:
         raise error(Code.USAGE, f"window log {top} for codec {codec.name.lower()}")

@@ -69,7 +69,7 @@ def pack_release(release: Release, *, output: str, options: PackOptions | None =
     with planned(release, options) as work, closing(_diffed(work, options)) as ready:  # scan, hash, plan; diff
         summary = Summary(work.steps.counts, work.steps.records)
         steps = work.steps
-        made = fit(options, source=steps.sources, workspace=steps.workspace, image_views=steps.image_views)
+        made = fit(options, source=steps.sources, workspace=steps.workspace)
         events = _headed(ready, work, summary, options)
         stream = _compressed(events, made)
         _written(stream, made, output, summary, options)
@@ -95,8 +95,7 @@ def append_release(
         options = adopt(preamble, options)
         with planned(release, options) as work, closing(_diffed(work, options)) as ready:
             summary = Summary(work.steps.counts, work.steps.records)
-            source, workspace, image_views = work.steps.sources, work.steps.workspace, work.steps.image_views
-            made = refit(preamble, options, source=source, workspace=workspace, image_views=image_views)
+            made = refit(preamble, options, source=work.steps.sources, workspace=work.steps.workspace)
             events = insert(old, added=_headed(ready, work, summary, options), seen=work.steps.claim)
             stream = _compressed(events, made)
             _written(stream, made, package, summary, options)

@@ -112,7 +112,6 @@ def _images(
             steps.needs.add(fields.ENGINES[item.record.engine])
         steps.count(item.record, Change.CHANGED)
         _board_needs(steps, item)
-        steps.image_views |= item.workspace > 0
     return images
 
 

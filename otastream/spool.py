@@ -163,7 +163,6 @@ class Steps(_Database):
         self.sources = False  # whether any record may read old content
         self.needs: set[str] = set()
         self.workspace = 0  # bytes that views and engines of records take, at most
-        self.image_views = False  # whether an image has a view
         self.counts: Counter[Change] = Counter()
 
     def add(self, steps: Iterable[Step]) -> None:
