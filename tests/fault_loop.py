@@ -54,6 +54,9 @@ _CREATE: Final = os.O_CREAT | os.O_WRONLY | os.O_RDWR
 _LASTING: Final = ("full", "readonly", "vanished")
 FAULTS: Final = ("EIO", "ENOSPC", "EROFS", "short", "end", "gone", *_LASTING)
 ZONES: Final = {"root": "root", "tmp": "tmp", "status": "state", "package": "package.ota"}
+State = dict[bytes, tuple[object, ...]]
+"""What is where, and what it is, as e2e_support.state says."""
+
 _NAMED: Final = {int(code) for code in Code} - {int(Code.INTERNAL)}
 
 
@@ -198,7 +201,6 @@ class Board:
 
     def status_lies(self, code: int, now: dict[bytes, tuple[object, ...]], fault: Fault, taken: bytes) -> Iterator[str]:
         status_failed = fault.path.startswith(str(self.status.parent))
-        old = {name: value for name, value in self.old.items() if name != taken}
         try:
             lines = dict(line.split("=", 1) for line in self.status.read_text().splitlines())
         except FileNotFoundError:
@@ -212,10 +214,15 @@ class Board:
             yield f"the status file says code {lines['code']}, the exit code is {code}"
         if not status_failed and lines["error"] != (Code(code).name if code else ""):
             yield f"the status file says {lines['error']}, the exit code {code}"
-        if lines["state"] == "done" and now != {name: value for name, value in self.new.items() if name != taken}:
+        if lines["state"] == "done" and now not in without(self.new, taken):
             yield "the status file says done"
-        if lines["state"] in ("not-started", "failed-before-write") and now != old:
+        if lines["state"] in ("not-started", "failed-before-write") and now not in without(self.old, taken):
             yield f"the status file says {lines['state']}"
+
+
+def without(board: State, taken: bytes) -> tuple[State, State]:
+    """What a board may be like from which a file was taken: without it, or with it if the update has made it again."""
+    return board, {name: value for name, value in board.items() if name != taken}
 
 
 def _join_links(source: Path, target: Path) -> None:
@@ -265,7 +272,7 @@ def judge(board: Board, applier: Applier, fault: Fault, code: int, words: str) -
     taken = b""
     if fault.taken and fault.path.startswith(str(board.folder / "root") + "/"):
         taken = os.fsencode(Path(fault.path).relative_to(board.folder / "root"))
-    if code == 0 and now != {name: value for name, value in board.new.items() if name != taken}:
+    if code == 0 and now not in without(board.new, taken):
         yield "success, and the board is not new"
     yield from board.between(now, taken)
     if not applier.python:
@@ -278,7 +285,7 @@ def again(board: Board, applier: Applier, fault: Fault) -> Iterator[str]:
         name = Path(fault.path)
         inside = name.relative_to(board.folder)
         source = board.case / ("package.ota" if inside.name == "package.ota" else Path("old") / inside)
-        if not name.exists() and source.exists():
+        if not name.exists() and source.exists() and name.parent.is_dir():  # not when a file is there by now
             shutil.copy2(source, name)
     none = Fault("EIO", "/nowhere", None)
     words = board.folder.parent / "words"

@@ -8,7 +8,7 @@ from typing import Any
 
 from golden import builder as b
 from otastream.engines.in_place import encode_in_place, least_scratch
-from otastream.native import XrefOptions
+from otastream.native import XrefOptions, xref_workspace
 
 _TEXT = b"hello, board\n"
 _FULL = b.content(_TEXT)
@@ -603,10 +603,12 @@ def _segments() -> Iterator[tuple[str, bytes]]:
         yield f"in-place-{name}", b.record(b.BLOCK, _ONTO_ITSELF | {b.ENGINE: 1}, payload)
 
 
+_XREF = XrefOptions(12, spans_max=64, regions_max=16)
+
+
 def _xref_segments() -> Iterator[tuple[str, bytes]]:
     """The same for engine xref, whose tables stand in front."""
-    options = XrefOptions(12, spans_max=64, regions_max=16)
-    made = encode_in_place(b"hello, bored\n", b"hello, board\n", unit=4096, scratch=least_scratch(4096), xref=options)
+    made = encode_in_place(b"hello, bored\n", b"hello, board\n", unit=4096, scratch=least_scratch(4096), xref=_XREF)
     with made.payload:
         good = b"".join(bytes(chunk) for chunk in made.payload.chunks())
     tables, segments = good[1 : 1 + good[0]], good[1 + good[0] :]
@@ -642,11 +644,13 @@ def packages() -> Iterator[tuple[str, bytes]]:
         ("path", _paths),
         ("delta", _payloads),
         ("delta", _segments),
-        ("delta", _xref_segments),
     )
     for code, group in groups:
         for name, record in group():
             yield f"{code}-{name}", b.Package(b.stream(record)).build()
+    units = -(-xref_workspace(_XREF) // 4096)
+    for name, record in _xref_segments():
+        yield f"delta-{name}", b.Package(b.stream(record), workspace=units, ram=1 << 20).build()
     for name, record in _manifests():
         yield name, b.Package(record + b.ENDING).build()
     many = _ONTO_ITSELF | {b.ENGINE: 1, b.SIZE: 4096 << 16}
