@@ -624,7 +624,6 @@ def _xref_segments() -> Iterator[tuple[str, bytes]]:
         "no-region": v(len(tables)) + tables[:2] + b"\0" + tables[3:] + segments,
         "unit-beyond": good[: 1 + len(tables)] + v(2) + segments[1:],
         "cut": good[:-1],
-        "twice": good + v(1) + segments[1:],
     }.items():
         yield f"in-place-xref-{name}", b.record(b.BLOCK, _ONTO_ITSELF | {b.ENGINE: 2, b.PLAN: 2}, payload)
 
