@@ -13,7 +13,7 @@ from otastream import fields, gather
 from otastream.cache import DeltaCache
 from otastream.config import Folder, Release, check_release
 from otastream.fields import CODINGS
-from otastream.model import WORKSPACE_UNIT, Block, File, Manifest, Ubi, When
+from otastream.model import WORKSPACE_UNIT, Block, EngineId, File, Manifest, Ubi, When
 from otastream.options import PackOptions, check_options, engine_memory, engines, view_engine_memory, workspace_max
 from otastream.spool import Steps, Trees
 from otastream.stages.diff import VIEW_COST, Views, diff
@@ -119,7 +119,8 @@ def _views(options: PackOptions, *, images: bool = False) -> Views | None:
     """images: engine xref may be used inside, even where it is not anywhere else."""
     if not options.encoders:
         return None
-    return Views(options.encoders, workspace_max(options), *(view_engine_memory(options) if images else ()))
+    xref = images or EngineId.XREF in engines(options)
+    return Views(options.encoders, workspace_max(options), *(view_engine_memory(options) if xref else ()))
 
 
 def _board_needs(steps: Steps, item: Ready) -> None:

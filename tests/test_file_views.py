@@ -24,7 +24,7 @@ from e2e_support import Applier, applier_named, board, board_program, state, suc
 from otastream.cli.main import run
 from otastream.config import Edit, Release
 from otastream.inspection import inspect_package, verify_package
-from otastream.model import CodingId, File, Manifest, View
+from otastream.model import CodingId, EngineId, File, Manifest, View
 from otastream.options import PackOptions
 from otastream.pack import Summary, pack_folders, pack_release
 from otastream.stages.hash import MAGIC_READ, holds_magic
@@ -301,14 +301,17 @@ def test_the_cache(tmp_path: Path) -> None:
     assert trees.package.read_bytes() == bytes_
 
 
-def test_xref_beside_views(tmp_path: Path) -> None:
+def test_xref_beside_views_and_inside(tmp_path: Path, applier: Applier) -> None:
     trees = Trees(tmp_path, {"mod.ko.gz": CONTENTS["mod.ko.gz"]})
-    trees.pack(PackOptions(effort=9))
-    files = trees.files()
-    assert files["plain"].engine is not None
-    assert files["plain"].engine.name == "XREF"
-    assert files["mod.ko.gz"].new_view is View.PARTS
-    trees.apply(applier_named("otastream"))
+    inside = {}
+    for effort in (5, 9):
+        trees.pack(PackOptions(effort=effort))
+        files = trees.files()
+        inside[effort] = files["mod.ko.gz"].engine
+        assert files["plain"].engine == inside[effort]
+        assert files["mod.ko.gz"].new_view is View.PARTS
+        trees.apply(applier)
+    assert inside == {5: EngineId.BSDIFF, 9: EngineId.XREF}
 
 
 # ---- what is found -------------------------------------------------------------------------------------------------
