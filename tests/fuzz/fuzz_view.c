@@ -91,6 +91,8 @@ static void run(const uint8_t *head, const uint8_t *data, size_t size, size_t pi
                 break; /* nothing left to give, or no room */
         }
         MUST(r->status != OTA_DONE || !o.new_view || r->len == o.new_size);
+        if (r->status == OTA_DONE && o.new_view && pos < size)
+            r->status = -OTA_E_DELTA; /* an engine makes no more than the view asks for: seen only if it comes in one */
     }
     free(workspace);
 }
