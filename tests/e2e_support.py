@@ -171,5 +171,10 @@ def applier_named(name: str) -> Applier:
     return Applier(board_program("amd64"), "-x")
 
 
+def applier_with_encoders(name: str) -> Applier:
+    """The same, with every encoder of image parts: of the board programs the one with sanitizers has them."""
+    return applier_named(name) if name == "otastream" else Applier(board_program("san"), "-x")
+
+
 def apply_args(package: Path | str, root: Path, *options: str) -> list[str | Path]:
     return ["apply", package, "--root", root, "-t", root / "tmp", *options]

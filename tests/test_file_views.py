@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import code_samples
-from e2e_support import Applier, applier_named, board, board_program, state, succeed, write
+from e2e_support import Applier, applier_with_encoders, board, state, succeed, write
 from otastream.cli.main import run
 from otastream.config import Edit, Release
 from otastream.inspection import inspect_package, verify_package
@@ -145,7 +145,7 @@ def test_what_other_libraries_compress(tmp_path: Path, program: str) -> None:
     viewed = trees.pack(PackOptions(encoders=ALL))
     assert viewed.package < plain.package / 2
     assert all(trees.files()[name].new_view is View.PARTS for name in MORE)
-    trees.apply(applier_named("otastream") if program == "otastream" else Applier(board_program("san"), "-x"))
+    trees.apply(applier_with_encoders(program))
 
 
 @needs_mksquashfs

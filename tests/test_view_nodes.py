@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from e2e_support import Applier, applier_named, board_program
+from e2e_support import Applier, applier_with_encoders
 from golden import builder as b
 from otastream.model import CodingId, View
 from otastream.options import PackOptions
@@ -109,9 +109,7 @@ def test_jffs2_nodes_are_rebuilt(tmp_path: Path, applier: Applier, order: str) -
     assert record.note.endswith(" 0 sent as they are")
     assert made.package < plain // 2
     assert made.ram < 1536 << 10
-    root = bench.root()
-    applier.succeed(bench.package, root)
-    assert bench.holds(root)
+    bench.applies(applier)
 
 
 @pytest.mark.parametrize(("offset", "value"), [(4, 70), (48, 9), (52, 0), (52, 5000), (56, 3), (60, 1), (64, 1)])
@@ -150,9 +148,7 @@ def test_jffs2_images_by_mkfs(tmp_path: Path, compression: str) -> None:
     assert literal * 20 < found.coded + found.kept
     bench = Bench(tmp_path, *images)
     bench.pack(PackOptions(encoders=frozenset({coding})))
-    root = bench.root()
-    Applier(board_program("san"), "-x").succeed(bench.package, root)
-    assert bench.holds(root)
+    bench.applies(applier_with_encoders("otaunpack"))
 
 
 def test_nodes_are_rebuilt(tmp_path: Path, applier: Applier) -> None:
@@ -167,9 +163,7 @@ def test_nodes_are_rebuilt(tmp_path: Path, applier: Applier) -> None:
     assert record.note.endswith(" 0 sent as they are")
     assert made.package < plain // 2
     assert made.ram < 1536 << 10
-    root = bench.root()
-    applier.succeed(bench.package, root)
-    assert bench.holds(root)
+    bench.applies(applier)
 
 
 @needs_mkfs
@@ -188,10 +182,7 @@ def test_images_by_mkfs(tmp_path: Path, compression: str, program: str) -> None:
     assert record.note is not None
     assert record.note.startswith(f"ubifs {compression}: ")
     assert record.note.endswith(" 0 sent as they are")
-    root = bench.root()
-    applier = applier_named("otastream") if program == "otastream" else Applier(board_program("san"), "-x")
-    applier.succeed(bench.package, root)
-    assert bench.holds(root)
+    bench.applies(applier_with_encoders(program))
 
 
 def test_nodes_inside_of_other_files() -> None:

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from e2e_support import Applier, applier_named, board_program
+from e2e_support import Applier, applier_named, applier_with_encoders, board_program
 from golden import builder as b
 from golden import views as v
 from otastream.config import Image, Release
@@ -81,6 +81,13 @@ class Bench:
 
     def holds(self, root: Path) -> bool:
         return (root / "dev/b").read_bytes() == self.new
+
+    def applies(self, applier: Applier) -> Path:
+        """The package makes new of old; the root that it did so in."""
+        root = self.root()
+        applier.succeed(self.package, root)
+        assert self.holds(root)
+        return root
 
 
 def squash(folder: Path, name: str, content: dict[str, bytes], *options: str) -> bytes:
@@ -174,18 +181,14 @@ def test_squashfs(tmp_path: Path, options: tuple[str, ...]) -> None:
         assert record.note.startswith("squashfs gzip: ")
         assert viewed.package < plain.package
     assert viewed.package <= plain.package + 64
-    root = bench.root()
-    applier_named("otastream").succeed(bench.package, root)
-    assert bench.holds(root)
+    bench.applies(applier_named("otastream"))
 
 
 @needs_mksquashfs
 def test_squashfs_in_both_programs(tmp_path: Path, applier: Applier) -> None:
     bench = Bench(tmp_path, *(squash(tmp_path, f"t{seed}", tree(seed), "-b", "32K") for seed in (1, 2)))
     assert bench.pack().package < 4000
-    root = bench.root()
-    applier.succeed(bench.package, root)
-    assert bench.holds(root)
+    bench.applies(applier)
 
 
 MORE = {"xz": CodingId.XZ, "zstd": CodingId.ZSTD, "lz4": CodingId.LZ4, "lzo": CodingId.LZO}
@@ -221,10 +224,7 @@ def test_squashfs_by_other_libraries(tmp_path: Path, program: str, name: str, op
     assert record.note is not None
     assert record.note.startswith(f"squashfs {name}: ")
     assert record.note.endswith(" 0 sent as they are")
-    root = bench.root()
-    applier = applier_named("otastream") if program == "otastream" else Applier(board_program("san"), "-x")
-    applier.succeed(bench.package, root)
-    assert bench.holds(root)
+    bench.applies(applier_with_encoders(program))
 
 
 @needs_mksquashfs
@@ -325,9 +325,7 @@ def test_gzip_levels(tmp_path: Path, level: int) -> None:
     old, new = words(1, 20_000), changed(words(1, 20_000), 3)
     bench = Bench(tmp_path, member(old, level), member(new, level))
     assert bench.pack().package < 1200
-    root = bench.root()
-    applier_named("otastream").succeed(bench.package, root)
-    assert bench.holds(root)
+    bench.applies(applier_named("otastream"))
 
 
 @pytest.mark.parametrize("level", range(1, 10))
@@ -339,9 +337,7 @@ def test_gzip_levels_of_gnu_gzip(tmp_path: Path, level: int, applier: Applier) -
     bench = Bench(tmp_path, *made)
     assert bench.pack().package < 1200
     assert bench.record().note == "gzip: 1 parts recompressed, 0 kept, 0 sent as they are"
-    root = bench.root()
-    applier.succeed(bench.package, root)
-    assert bench.holds(root)
+    bench.applies(applier)
 
 
 def test_to_and_fro_in_a_long_part(tmp_path: Path, applier: Applier) -> None:
@@ -352,9 +348,7 @@ def test_to_and_fro_in_a_long_part(tmp_path: Path, applier: Applier) -> None:
     made = [subprocess.run(["gzip"], input=data, capture_output=True, check=True).stdout for data in images]
     bench = Bench(tmp_path, *made)
     assert bench.pack().package < 3000
-    root = bench.root()
-    applier.succeed(bench.package, root)
-    assert bench.holds(root)
+    bench.applies(applier)
 
 
 def test_gzip_members_between_other_bytes(tmp_path: Path, applier: Applier) -> None:
@@ -371,9 +365,7 @@ def test_gzip_members_between_other_bytes(tmp_path: Path, applier: Applier) -> N
     assert bench.pack().package < 5000
     record = bench.record()
     assert record.note == "gzip: 2 parts recompressed, 1 kept, 0 sent as they are"
-    root = bench.root()
-    applier.succeed(bench.package, root)
-    assert bench.holds(root)
+    bench.applies(applier)
 
 
 def test_gzip_by_another_program_stays_as_it_is(tmp_path: Path) -> None:
@@ -385,9 +377,7 @@ def test_gzip_by_another_program_stays_as_it_is(tmp_path: Path) -> None:
     record = bench.record()
     assert record.new_view is None
     assert record.note == "none of 1 parts reproduced: gzip"
-    root = bench.root()
-    applier_named("otastream").succeed(bench.package, root)
-    assert bench.holds(root)
+    bench.applies(applier_named("otastream"))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@
  */
 #include "board_model.c"
 #include "check.h"
+#include "crc32.h"
 #include "env.h"
 #include "flash_model.c"
 
@@ -36,17 +37,6 @@ static void set_changes(const char *list)
     }
     changes.p = (const char *)changes_buf;
     changes.len = len;
-}
-
-static uint32_t crc32_of(const uint8_t *p, size_t n)
-{
-    uint32_t crc = ~0u;
-    for (size_t i = 0; i < n; i++) {
-        crc ^= p[i];
-        for (int k = 0; k < 8; k++)
-            crc = crc >> 1 ^ (0xedb88320u & (0u - (crc & 1u)));
-    }
-    return ~crc;
 }
 
 /* A copy at `off` of the medium with these strings ('|' stands for NUL). copies: 1, 2. */

@@ -10,6 +10,7 @@
 #include "../../csrc/port/identity.c"
 
 #include "board_model.c"
+#include "crc32.h"
 #include "env.h"
 #include "flash_model.c"
 #include "fuzz.h"
@@ -87,17 +88,6 @@ static int read_identity(void *ctx, enum ota_identity what, char *buf, size_t ca
 
 /* ---- the board -----------------------------------------------------------------------------------------------------
  */
-
-static uint32_t crc32_of(const uint8_t *p, size_t n)
-{
-    uint32_t crc = ~0u;
-    for (size_t i = 0; i < n; i++) {
-        crc ^= p[i];
-        for (int k = 0; k < 8; k++)
-            crc = crc >> 1 ^ (0xedb88320u & (0u - (crc & 1u)));
-    }
-    return ~crc;
-}
 
 /* The first byte of the text is the one that says which copy is newer. */
 static void put_copy(struct flash_model *m, uint64_t off, struct ota_text t, int whole)

@@ -10,6 +10,7 @@
 #ifndef OTA_TESTS_POWERCUT_ENVIRONMENT_H
 #define OTA_TESTS_POWERCUT_ENVIRONMENT_H
 
+#include "crc32.h"
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,15 +47,10 @@ static int environment_init(struct environment *e, char *text)
 
 static int env_is_whole(const struct environment *e, const uint8_t *copy)
 {
-    uint32_t crc = ~0u;
+    uint32_t crc;
     if (copy == NULL)
         return 0;
-    for (size_t i = ENV_HEAD; i < e->size; i++) {
-        crc ^= copy[i];
-        for (int k = 0; k < 8; k++)
-            crc = crc >> 1 ^ (0xedb88320u & (0u - (crc & 1u)));
-    }
-    crc = ~crc;
+    crc = crc32_of(copy + ENV_HEAD, e->size - ENV_HEAD);
     for (unsigned i = 0; i < 4; i++)
         if (copy[i] != (uint8_t)(crc >> 8 * i))
             return 0;
