@@ -12,8 +12,8 @@ BOARD_KILLS ?= 100
 
 .PHONY: kills-board
 kills-board: export OTA_BOARD_KILLS = $(BOARD_KILLS)
-kills-board: build ## switch the emulated board off BOARD_KILLS times within each update that tests cut: folder, NAND, in place
-	$(PY) -m pytest tests/board -n $(BOARD_JOBS) --dist worksteal --durations=0 -rsP -k "cut and not exact" $(ARGS)
+kills-board: build ## switch the emulated board off in the midst of updates, BOARD_KILLS times for a folder and in place each
+	$(PY) -m pytest tests/board/test_kills.py -n $(BOARD_JOBS) --dist worksteal --durations=0 -rsP $(ARGS)
 
 .PHONY: test-board-full
 test-board-full: export OTA_BOARD_FULL = 1

@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -25,10 +26,12 @@ from board.provide import HERE, RAM_AST2600, Kit
 
 TIMEOUT = 240.0
 COMMON = ("-nographic", "-nodefaults", "-serial", "stdio", "-no-reboot")
+_TRACED = b"virtio_blk_handle_write"  # an event of the emulator
 KERNEL_ARGS = "quiet loglevel=3 panic=-1 random.trust_bootloader=on"
 
+WRITE = "@@WRITE"
 Cut = Callable[[str], bool]
-"""Told every line of the serial console; true: cut the power now."""
+"""Told every line of the serial console; true: cut the power now. A `WriteNumber` also gets WRITE, a line for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +169,27 @@ def text_seen(mark: str) -> Cut:
     return lambda line: line.startswith(mark)
 
 
+class WriteNumber:
+    """Cut at the n-th write to a disk that the board makes between its lines @@BEGIN and @@END (None: never).
+
+    A write is counted when the emulator gets it, so it is on its way when the power goes. Jobs may have several such
+    pairs of lines; counting goes on. seen: writes so far.
+    """
+
+    def __init__(self, n: int | None) -> None:
+        self._n = n
+        self._within = False
+        self.seen = 0
+
+    def __call__(self, line: str) -> bool:
+        if line in ("@@BEGIN", "@@END"):
+            self._within = line == "@@BEGIN"
+        if line != WRITE or not self._within:
+            return False
+        self.seen += 1
+        return self.seen == self._n
+
+
 def _initrd(kit: Kit, job: Job, out: Path) -> None:
     base = kit.base.read_bytes()
     archive = Archive()
@@ -180,23 +204,35 @@ def _initrd(kit: Kit, job: Job, out: Path) -> None:
     out.write_bytes(base + bytes(-len(base) % 4) + archive.pack())
 
 
-def _serial(process: subprocess.Popen[bytes], deadline: float) -> Iterator[str]:
-    """Lines as they come; TimeoutError when it is too late."""
-    assert process.stdout is not None
-    source = process.stdout.fileno()
-    rest = b""
+def _lines(sources: Sequence[int], deadline: float) -> Iterator[str]:
+    """Lines as they come, until the first source ends; TimeoutError when it is too late."""
+    rest = dict.fromkeys(sources, b"")
     while True:
         left = deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
-        if not select.select([source], [], [], left)[0]:
-            continue
-        piece = os.read(source, 65536)
-        if not piece:
-            return
-        *lines, rest = (rest + piece).split(b"\n")
-        for line in lines:
-            yield line.decode(errors="replace").rstrip("\r")
+        for source in select.select(sources, [], [], left)[0]:
+            piece = os.read(source, 65536)
+            if not piece:
+                return
+            *lines, rest[source] = (rest[source] + piece).split(b"\n")
+            for line in lines:
+                yield WRITE if _TRACED in line else line.decode(errors="replace").rstrip("\r")
+
+
+@contextmanager
+def _traced(folder: Path, cut: Cut | None) -> Iterator[tuple[list[str | Path], list[int]]]:
+    """Options of the emulator that make it tell of writes, and where it does: nothing if `cut` does not count them."""
+    if not isinstance(cut, WriteNumber):
+        yield [], []
+        return
+    pipe = folder / "trace"
+    os.mkfifo(pipe)
+    source = os.open(pipe, os.O_RDWR)  # both ends: opening waits for nobody, and there is no end of file
+    try:
+        yield ["-trace", _TRACED.decode(), "-D", pipe], [source]
+    finally:
+        os.close(source)
 
 
 def run(
@@ -208,10 +244,14 @@ def run(
     lines: list[str] = []
     code: int | None = None
     was_cut = False
-    with tempfile.TemporaryDirectory(prefix="otastream-board-") as folder, log.open("a", buffering=1) as console:
+    with (
+        tempfile.TemporaryDirectory(prefix="otastream-board-") as folder,
+        log.open("a", buffering=1) as console,
+        _traced(Path(folder), cut) as (tracing, writes),
+    ):
         initrd, control = Path(folder) / "initrd", Path(folder) / "qmp"
         _initrd(kit, job, initrd)
-        args = machine.command(kit, initrd, f"{KERNEL_ARGS} sets={','.join(job.sets)}")
+        args = [*machine.command(kit, initrd, f"{KERNEL_ARGS} sets={','.join(job.sets)}"), *tracing]
         if watch is not None:
             args += ["-qmp", f"unix:{control},server=on,wait=off"]
         process = subprocess.Popen(
@@ -220,9 +260,11 @@ def run(
         )  # fmt: skip
         desk = Desk(process, control)
         try:
-            for line in _serial(process, began + timeout):
-                console.write(f"{time.monotonic() - began:7.2f} {line}\n")
-                lines.append(line)
+            assert process.stdout is not None
+            for line in _lines([process.stdout.fileno(), *writes], began + timeout):
+                if line != WRITE:
+                    console.write(f"{time.monotonic() - began:7.2f} {line}\n")
+                    lines.append(line)
                 if line.startswith("@@EXIT "):
                     code = int(line.split()[1])
                 if watch is not None:

@@ -13,9 +13,7 @@ from board.machine import Cut, Job, Machine, Result, progress_from
 FULL = os.environ.get("OTA_BOARD_FULL") == "1"
 """Every point of every cut, everything at full size."""
 
-# How often a test that cuts an update does so (make kills-board), and after which percentages.
-KILLS = int(os.environ.get("OTA_BOARD_KILLS", "10" if FULL else "0"))
-CUTS = tuple(5 + 90 * n // KILLS for n in range(KILLS)) or (8, 50, 88)
+CUTS = tuple(range(5, 95, 9)) if FULL else (8, 50, 88)
 """Per cent of an update at which the power goes."""
 
 

@@ -9,7 +9,7 @@ import pytest
 from board import media
 from board.machine import Job, Virt, text_seen
 from board.releases import folder_pair, package, tree
-from board.rig import CUTS, FULL, Bench
+from board.rig import FULL, Bench
 from otastream.config import Folder
 from otastream.errors import Code
 
@@ -34,32 +34,6 @@ def on_disk(folder: Path, old: Path) -> Path:
     old.rename(top / "config")
     (top / "keep").write_bytes(b"not part of the update\n")
     return media.ext4(folder / "disk.img", top, mib=32)
-
-
-def test_a_folder_on_ext4_that_is_cut(bench: Bench, tmp_path: Path) -> None:
-    """The status file says in between that the update was cut; scripts see 0, also after cuts."""
-    old, new, made = folder_package(tmp_path, files=60)
-    disk = on_disk(tmp_path, old)
-    job = Job(
-        """
-        mount -t ext4 /dev/vda /mnt
-        echo "@@STATE $(cat /mnt/status 2>/dev/null | head -n 1)"
-        expect 0 apply -x /job/p.ota --root /mnt --status /mnt/status
-        same_tree /job/tree /mnt/config
-        grep -q state=done /mnt/status
-        [ "$(cat /mnt/keep)" = "not part of the update" ]
-        tail -n 3 /mnt/log | tr '\\n' , | grep -qx "begin 0,inline 0,end 0," || fail "$(cat /mnt/log)"
-        [ -z "$(find /mnt -name '*otastream*')" ] || fail "left: $(find /mnt -name '*otastream*')"
-        umount /mnt
-        mount -t ext4 /dev/vda /mnt
-        same_tree /job/tree /mnt/config
-        umount /mnt
-        """,
-        {"p.ota": made, "tree": tree(new)},
-        ("disk", "ext4"),
-    )
-    states = [state for result in bench.survive(Virt([disk]), job) for state in result.find("@@STATE")]
-    assert states == ["", *["state=writing"] * len(CUTS)]
 
 
 def test_scripts_learn_of_failures(bench: Bench, tmp_path: Path) -> None:

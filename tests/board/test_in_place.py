@@ -27,36 +27,6 @@ def moved(old: bytes, new: bytes, size: int) -> bytes:
 
 
 @pytest.mark.usefixtures("pnand")
-def test_nand_that_is_cut(bench: Bench, shop: Workshop, tmp_path: Path) -> None:
-    """The machine loses power in the middle, several times; the scratch is on a disk."""
-    old, new = image_pair(bench.kit, 2 * MIB)
-    new = moved(old, new, len(new))
-    chip = media.Nand(tmp_path / "chip", parts=(24, 8)).make(bad=[0, 7, 11])
-    chip.write(0, old)
-    neighbour = image_pair(bench.kit, 5 * BLOCK + 100, seed=5)[1]
-    chip.write(1, neighbour)
-    (tmp_path / "empty").mkdir()
-    disk = media.ext4(tmp_path / "disk", tmp_path / "empty", mib=16)
-    made = in_place(shop, tmp_path / "p.ota", old, new, "/dev/mtd0", erase=BLOCK)
-    job = Job(
-        chip.load
-        + """
-        mount -t ext4 /dev/vdb /mnt
-        expect 0 apply -x /job/p.ota -t /mnt
-        [ "$(cat /sys/module/pnand/parameters/illegal)" = 0 ] || fail "a page was programmed twice"
-        [ -z "$(find /mnt -name '*otastream*')" ] || fail "left: $(find /mnt -name '*otastream*')"
-        umount /mnt
-        """,
-        {"p.ota": made},
-        ("disk", "ext4"),
-    )
-    bench.survive(Virt([chip.path, disk]), job)
-    assert chip.bad() == [0, 7, 11]
-    assert chip.read(0, len(new)) == new
-    assert chip.read(1, len(neighbour)) == neighbour
-
-
-@pytest.mark.usefixtures("pnand")
 @pytest.mark.parametrize("page", [2048, 1], ids=["nand", "nor"])
 def test_exact_cuts_in_place(bench: Bench, shop: Workshop, tmp_path: Path, page: int) -> None:
     """The n-th program or erase is torn and the power is off; run again, and it is the new image. Many in one boot."""
