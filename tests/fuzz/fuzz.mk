@@ -49,7 +49,7 @@ FUZZ_OF_picture  := display/picture.c
 FUZZ_OF_gnuzip   := core/gnuzip.c core/gnuzip_block.c core/gnuzip_tree.c
 FUZZ_OF_lz4      := board/coder_lz4.c
 FUZZ_OF_lz4      := board/coder_lz4.c
-FUZZ_OF_slots    := core/env.c core/slots.c
+FUZZ_OF_slots    := core/env.c core/env_config.c core/env_write.c core/slots.c
 FUZZ_OF_keys     := board/keys.c
 
 .PHONY: fuzz-coverage
