@@ -178,7 +178,7 @@ def test_squashfs(tmp_path: Path, options: tuple[str, ...]) -> None:
     if options != ("-noD",):
         assert (record.old_view, record.new_view) == (View.PARTS, View.PARTS)
         assert record.note is not None
-        assert record.note.startswith("squashfs gzip: ")
+        assert record.note.startswith("squashfs gzip (")
         assert viewed.package < plain.package
     assert viewed.package <= plain.package + 64
     bench.applies(applier_named("otastream"))
@@ -222,7 +222,8 @@ def test_squashfs_by_other_libraries(tmp_path: Path, program: str, name: str, op
     assert bench.pack(PackOptions(encoders=frozenset({MORE[name]}))).package < 5500
     record = bench.record()
     assert record.note is not None
-    assert record.note.startswith(f"squashfs {name}: ")
+    assert record.note.startswith(f"squashfs {name} (")
+    assert " KiB blocks): 100 % reproduced, " in record.note
     assert record.note.endswith(" 0 sent as they are")
     bench.applies(applier_with_encoders(program))
 
@@ -232,7 +233,7 @@ def test_boards_without_the_encoder_get_no_view(tmp_path: Path) -> None:
     bench = Bench(tmp_path, *(squash(tmp_path, f"t{seed}", tree(seed), "-comp", "xz") for seed in (1, 2)))
     bench.pack()
     record = bench.record()
-    assert (record.new_view, record.note) == (None, "boards without xz-liblzma: squashfs xz")
+    assert (record.new_view, record.note) == (None, "boards without xz-liblzma: squashfs xz (128 KiB blocks)")
 
 
 @pytest.mark.parametrize(("params", "id_"), [
@@ -336,7 +337,7 @@ def test_gzip_levels_of_gnu_gzip(tmp_path: Path, level: int, applier: Applier) -
     ]
     bench = Bench(tmp_path, *made)
     assert bench.pack().package < 1200
-    assert bench.record().note == "gzip: 1 parts recompressed, 0 kept, 0 sent as they are"
+    assert bench.record().note == "gzip: 100 % reproduced, 1 parts recompressed, 0 kept, 0 sent as they are"
     bench.applies(applier)
 
 
@@ -364,7 +365,7 @@ def test_gzip_members_between_other_bytes(tmp_path: Path, applier: Applier) -> N
     bench = Bench(tmp_path, image(lambda data: data), image(lambda data: changed(data, 4)))
     assert bench.pack().package < 5000
     record = bench.record()
-    assert record.note == "gzip: 2 parts recompressed, 1 kept, 0 sent as they are"
+    assert record.note == "gzip: 100 % reproduced, 2 parts recompressed, 1 kept, 0 sent as they are"
     bench.applies(applier)
 
 

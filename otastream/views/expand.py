@@ -90,8 +90,8 @@ def expand(
         expanded,
         bytes(made.out),
         front,
-        f"{found.note}: {made.counts['coded']} parts recompressed, {made.counts['kept']} kept, "
-        f"{made.counts['literal']} sent as they are",
+        f"{found.note}: {made.share()} reproduced, {made.counts['coded']} parts recompressed, "
+        f"{made.counts['kept']} kept, {made.counts['literal']} sent as they are",
         made.counts["kept"],
         made.counts["coded"],
         made.packed,
@@ -153,6 +153,8 @@ class _New:
         self.segments: list[Segment] = []
         self.counts: Counter[str] = Counter()
         self.packed = 0
+        self._kept_bytes = 0
+        self._literal = 0  # bytes of the parts that are sent as they are
 
     def learn(self, found: Iterable[scan.Found]) -> None:
         """Remember where each part of old stands."""
@@ -200,6 +202,11 @@ class _New:
             end = item.offset + item.packed
         self._plain(len(self._new) - end, end)
 
+    def share(self) -> str:
+        """How much of the compressed bytes of new are not sent as they are, in per cent; 100 if none are."""
+        whole = self.packed + self._kept_bytes + self._literal
+        return f"{(whole - self._literal) * 1000 // whole / 10:g} %"
+
     def _known(self, packed: memoryview) -> scan.Found | None:
         """The part of old with these bytes."""
         known = self._places.get(xxhash.xxh64_intdigest(packed))
@@ -213,6 +220,7 @@ class _New:
             self._plain(gap, end)
             start = known.offset
         self.counts["kept"] += 1
+        self._kept_bytes += known.packed
         self._kept.add(known.offset)
         self._add(Segment(Kind.KEEP, known.offset + known.packed - start, start))
 
@@ -231,6 +239,7 @@ class _New:
         packed = self._packed(item)
         if made is None:
             self.counts["literal"] += 1
+            self._literal += item.packed
             self._plain(item.packed, item.offset)
             return
         coding, raw = made

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final
 
-from otastream.views import codings, gzip, jffs2, squashfs, ubifs, xz, zipped, zstd
+from otastream.views import codings, gzip, jffs2, naming, squashfs, ubifs, xz, zipped, zstd
 from otastream.views.codings import Coding
 
 
@@ -56,7 +56,8 @@ none at all.
 def _squashfs(image: memoryview, start: int) -> tuple[list[Found], int, str]:
     data = image[start:]
     head = squashfs.read_super(data)
-    name = f"squashfs {squashfs.NAMES.get(head.compressor, head.compressor)}"
+    size = f"{head.block >> 10} KiB" if head.block >> 20 == 0 else f"{head.block >> 20} MiB"
+    name = f"squashfs {squashfs.NAMES.get(head.compressor, head.compressor)} ({size} blocks)"
     try:
         coding = squashfs.coding_of(head)
         found = [
@@ -71,7 +72,7 @@ def _squashfs(image: memoryview, start: int) -> tuple[list[Found], int, str]:
 def _gzip(image: memoryview, start: int) -> tuple[list[Found], int, str]:
     data, packed, coding = gzip.member(image, start)
     found = Found(image, data, packed, coding, codings.PART_MAX, f"gzip at {start}")
-    return [found], data + packed, "gzip"
+    return [found], data + packed, naming.member(image, "gzip", start, data)
 
 
 def _xz(image: memoryview, start: int) -> tuple[list[Found], int, str]:
@@ -79,12 +80,13 @@ def _xz(image: memoryview, start: int) -> tuple[list[Found], int, str]:
         Found(image, block.offset, block.packed, block.coding, block.raw, f"xz at {start}", block.made)
         for block in xz.blocks(image, start)
     ]
-    return found, found[-1].offset + found[-1].packed, "xz"
+    return found, found[-1].offset + found[-1].packed, naming.member(image, "xz", start, start)
 
 
 def _zstd(image: memoryview, start: int) -> tuple[list[Found], int, str]:
     packed, size, coding = zstd.frame(image, start)
-    return [Found(image, start, packed, coding, size, f"zstd at {start}")], start + packed, "zstd"
+    found = Found(image, start, packed, coding, size, f"zstd at {start}")
+    return [found], start + packed, naming.member(image, "zstd", start, start)
 
 
 def _zip(image: memoryview, start: int) -> tuple[list[Found], int, str]:
@@ -159,7 +161,8 @@ def scan(image: memoryview) -> Scan:
         parts += found
         if name:
             notes[name] = None
-    return Scan(sorted(parts, key=attrgetter("offset")), ", ".join(notes))
+    names = [*(naming.whole(image) if parts else ()), *notes]
+    return Scan(sorted(parts, key=attrgetter("offset")), naming.joined(names))
 
 
 def _gap(parts: list[Found], start: int, end: int) -> int | None:
