@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
 import importlib.util
 import json
 import re
@@ -14,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bench.measure import ROOT, Usage, measure
+from bench import kept
+from bench.kept import BOARD
+from bench.measure import Usage, measure
 from bench.tools import find, otastream, program
 from otastream.options import ENGINES
 
-BOARD: Final = ROOT / "build/board/amd64/otaunpack"
 PATIENCE: Final = 900
 """Seconds of the processor that one command may take; its row says so if that is not enough."""
 
@@ -61,7 +60,7 @@ class FileTool:
 
 def run(commands: Sequence[Command]) -> Usage:
     """One after the other, as one usage: sums of time, the largest peak."""
-    used = [measure(["prlimit", f"--cpu={PATIENCE}", *command]) for command in commands]
+    used = [measure(command, cpu=PATIENCE) for command in commands]
     return Usage(sum(u.seconds for u in used), max(u.rss for u in used), 0, used[-1].text, sum(u.cpu for u in used))
 
 
@@ -101,19 +100,14 @@ def ours(name: str, options: Sequence[str], *, engine: str) -> FileTool:
             return f"no engine {engine}"
         return None if BOARD.exists() else "no board program (make board)"
 
-    return FileTool(name, pack, apply, lacks, lambda: "", ours=True)
+    return FileTool(name, pack, apply, lacks, kept.otastream, ours=True)
 
 
 # ---- peers -------------------------------------------------------------------------------------------------------
 
 
 def binaries(*names: str) -> Callable[[], str]:
-    """The digests of programs: another build is another row."""
-
-    def versions() -> str:
-        return " ".join(hashlib.sha256(Path(find(name) or "/dev/null").read_bytes()).hexdigest() for name in names)
-
-    return versions
+    return lambda: kept.programs(*map(find, names))
 
 
 def tool(name: str) -> str:
@@ -154,7 +148,7 @@ def detools(name: str, options: Callable[[Job], list[str] | None]) -> FileTool:
     def fits(job: Job) -> bool:
         return options(job) is not None and job.arch != ""
 
-    return FileTool(name, pack, apply, lacks, lambda: importlib.metadata.version("detools"), native=False, fits=fits)
+    return FileTool(name, pack, apply, lacks, lambda: kept.modules("detools"), native=False, fits=fits)
 
 
 def architecture(job: Job) -> list[str] | None:

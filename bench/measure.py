@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import subprocess
 import tempfile
@@ -14,6 +15,7 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parent.parent
 LAUNCHER: Final = ROOT / "build" / "rusage"
 SOURCE: Final = Path(__file__).with_name("rusage.c")
+OUT_OF_TIME: Final = 128 + signal.SIGXCPU
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +34,24 @@ def launcher() -> Path:
     """The small C program that starts what is measured, compiled when it is missing or old."""
     if not LAUNCHER.exists() or LAUNCHER.stat().st_mtime < SOURCE.stat().st_mtime:
         LAUNCHER.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run([os.environ.get("CC", "gcc"), "-O2", "-o", str(LAUNCHER), str(SOURCE)], check=True)
+        subprocess.run([os.environ.get("CC", "gcc"), "-O2", "-static", "-o", str(LAUNCHER), str(SOURCE)], check=True)
     return LAUNCHER
 
 
 def measure(
-    argv: Sequence[str | Path], *, cwd: Path | None = None, env: Mapping[str, str] | None = None, check: bool = True
+    argv: Sequence[str | Path],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    check: bool = True,
+    cpu: int = 0,
 ) -> Usage:
-    """Run argv. With `check`, RuntimeError with its last output when it fails."""
+    """Run argv, for at most cpu seconds of the processor (0: any). With `check`, RuntimeError with its last output when
+    it fails; OUT_OF_TIME is the status of what was stopped."""
     with tempfile.TemporaryDirectory() as work:
         note = Path(work) / "usage"
         done = subprocess.run(
-            [launcher(), note, *argv],
+            [launcher(), note, str(cpu), *argv],
             cwd=cwd,
             env={**os.environ, **(env or {})},
             stdin=subprocess.DEVNULL,
@@ -51,8 +59,8 @@ def measure(
             stderr=subprocess.STDOUT,
             check=True,
         )
-        seconds, rss, status, cpu = note.read_text().split()
-    usage = Usage(float(seconds), int(rss) * 1024, int(status), done.stdout.decode(errors="replace"), float(cpu))
+        seconds, rss, status, used = note.read_text().split()
+    usage = Usage(float(seconds), int(rss) * 1024, int(status), done.stdout.decode(errors="replace"), float(used))
     if check and usage.status != 0:
         tail = "\n".join(usage.text.strip().splitlines()[-5:])
         raise RuntimeError(f"{' '.join(map(str, argv[:3]))} ... ended with {usage.status}\n{tail}")

@@ -5,20 +5,18 @@
     python -m bench.pairs --quick                       the small pairs
     python -m bench.pairs --markdown docs/benchmarks-files.md --plot docs/frontier --json build/pairs.json
 
-Every patch is applied and the result compared with new. Programs run one after the other. What a peer did is kept
-in .cache/bench by the digests of old, new and its programs, so that a second run measures only what is ours
+Every patch is applied and the result compared with new. Programs run one after the other. What a tool did is kept
+in .cache/bench by the digests of old, new and all of its programs, so that a second run measures only what changed
 (--fresh measures everything again). Instructions are counted by callgrind over the whole applier, checks included.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import math
 import os
 import re
-import signal
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,15 +24,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from bench import kept
 from bench.filetools import OURS, PATIENCE, PEERS, FileTool, Job, instructions, run
 from bench.folder import machine
-from bench.measure import ROOT, launcher, same_content
+from bench.measure import OUT_OF_TIME, launcher, same_content
 from scripts.corpus import FILES, CorpusError, Pair, fetch
 
-KEPT: Final = ROOT / ".cache/bench"
 _LABELS: Final = (4, -12, 14, -22)  # points above a dot
 QUICK: Final = ("libssl-armhf", "sshd-armhf", "busybox-armhf")
-OUT_OF_TIME: Final = 128 + signal.SIGXCPU  # status of what was stopped
 COUNTED_MAX: Final = 8 << 20  # bytes of new above which instructions are not counted: it takes hours
 
 
@@ -78,30 +75,21 @@ def measured(tool: FileTool, pair: Pair, arch: str) -> Row:
         return Row(tool.name, tool.ours, size, packed.cpu, packed.rss, applied.rss, counted)
 
 
-def kept(tool: FileTool, pair: Pair, arch: str, *, fresh: bool) -> Row:
-    """The same, from an earlier run if nothing that it depends on is another one. Rows of ours are always measured."""
+def row_of(tool: FileTool, pair: Pair, arch: str, *, fresh: bool) -> Row:
+    """The same, from an earlier run if nothing that it depends on is another one."""
     lack = tool.lacks()
     if lack is not None:
         return Row(tool.name, tool.ours, failed=lack)
-    if tool.ours:
-        return measured(tool, pair, arch)
-    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (pair.old, pair.new)]
-    key = hashlib.sha256(" ".join([*digests, tool.name, tool.versions(), arch, command_of(tool)]).encode()).hexdigest()
-    note = KEPT / f"{key[:32]}.json"
-    if note.exists() and not fresh:
-        return Row(**json.loads(note.read_text()))
-    row = measured(tool, pair, arch)
-    KEPT.mkdir(parents=True, exist_ok=True)
-    part = note.with_suffix(f".{os.getpid()}")
-    part.write_text(json.dumps(asdict(row)))
-    part.rename(note)
-    return row
+    known = [kept.content(pair.old), kept.content(pair.new), tool.name, tool.versions(), arch, command_of(tool)]
+    return Row(**kept.recall(known, lambda: asdict(measured(tool, pair, arch)), fresh=fresh))
 
 
 def command_of(tool: FileTool) -> str:
     """How a tool is called, without the names of files that differ from run to run."""
-    job = Job(Path("/dev/null"), Path("/dev/null"), Path("/nowhere"), "armhf")
-    return repr([[str(word) for word in command] for command in tool.pack(job) + tool.apply(job)])
+    with tempfile.TemporaryDirectory() as work:
+        job = Job(Path("/dev/null"), Path("/dev/null"), Path(work), "armhf")
+        job.made.parent.mkdir()
+        return repr([kept.command(line) for line in tool.pack(job) + tool.apply(job)]).replace(work, "")
 
 
 # ---- the page ----------------------------------------------------------------------------------------------------
@@ -200,10 +188,9 @@ Written by `make bench-full` on {machine}. Every patch was applied and its resul
 those of the finished patch, ours with digests, meta data and checks; the ratio is against the smallest patch of any
 peer on that pair (lower is better). Seconds are of the processor. MiB is the peak resident size. detools runs in
 Python, whose own size and instructions say nothing about its method, so the latter are left out. otastream packs in
-Python and applies with the board program. Instructions are counted where new has at most {counted} MiB. Rows of
-otastream are measured in every run; those of a peer are kept from the run that measured them, by the digests of old,
-new and its programs (`--fresh` measures them again). What limits the time of each program takes 2 MiB itself, so that
-no smaller peak is shown.
+Python and applies with the board program. Instructions are counted where new has at most {counted} MiB. A row is
+kept from the run that measured it, by the digests of old, new and all of the tool's programs (`--fresh` measures
+again); one that says "not done" took more than {patience} seconds of the processor for one of its commands.
 {chosen}
 Geometric means of the ratios over the pairs that a tool did:
 
@@ -274,6 +261,7 @@ def publish(
             means=mean_table(found),
             plot=image,
             counted=COUNTED_MAX >> 20,
+            patience=PATIENCE,
         )
         options.markdown.write_text("\n".join([text, *sections]))
     if options.json:
@@ -287,7 +275,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--pair", action="append", choices=list(FILES), help="only this pair (may be repeated)")
     parser.add_argument("--quick", action="store_true", help=f"only {', '.join(QUICK)}")
     parser.add_argument("--rows", default="", help="only rows whose name this pattern finds")
-    parser.add_argument("--fresh", action="store_true", help="measure peers again, too")
+    parser.add_argument("--fresh", action="store_true", help="measure again what was kept, too")
     parser.add_argument("--markdown", type=Path, help="write the page here")
     parser.add_argument("--plot", type=Path, metavar="STEM", help="write STEM.png and STEM.svg (needs matplotlib)")
     parser.add_argument("--json", type=Path, help="write the numbers here")
@@ -304,7 +292,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             continue
         rows = []
         for tool in tools:
-            rows.append(kept(tool, pair, FILES[name].arch, fresh=options.fresh))
+            rows.append(row_of(tool, pair, FILES[name].arch, fresh=options.fresh))
             print(f"{name}: {tool.name}: {rows[-1].failed or f'{rows[-1].size:,} bytes'}", file=sys.stderr, flush=True)
         failed |= any(row.ours and row.failed for row in rows)
         results[name], sizes[name] = rows, pair.new.stat().st_size
