@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from bench import kept
 from bench.folder import Row, ratio, run_pair
 from bench.measure import Usage, launcher, measure, total_size
 from bench.tools import Tool, hdiffz, otastream, tar_xdelta3, tar_zstd
@@ -43,13 +44,13 @@ def ours(encoders: str) -> Tool:
         tmp.mkdir(exist_ok=True)
         return measure([*otastream(), "apply", out, "--root", made.parent, "-t", tmp, "--progress", "none"])
 
-    return Tool(f"otastream, encoders {encoders}", pack, apply, in_place=True)
+    return Tool(f"otastream, encoders {encoders}", pack, apply, kept.otastream, in_place=True)
 
 
 TOOLS: Final = (
     ours("none"),
     ours("gzip,xz,zstd"),
-    hdiffz("hdiffz folder diff", ["-m-1", "-SD", "-c-zstd-21-25", "-p-2"], "-m-1 -SD -c-zstd-21-25 -p-2"),
+    hdiffz("hdiffz folder diff", "-m-1 -SD -c-zstd-21-25 -p-2"),
     tar_xdelta3(),
     tar_zstd(19),
 )
@@ -112,6 +113,7 @@ def main() -> int:
     parser.add_argument("folders", nargs="*", metavar="ROW", choices=[[], *FOLDERS], help=", ".join(FOLDERS))
     parser.add_argument("--files", type=int, default=200, help="modules of a row")
     parser.add_argument("--rows", default="", help="only tools whose name this pattern finds")
+    parser.add_argument("--fresh", action="store_true", help="measure again what was kept, too")
     options = parser.parse_args()
     tools = [tool for tool in TOOLS if re.search(options.rows, tool.name)]
     launcher()
@@ -119,7 +121,7 @@ def main() -> int:
     for name in options.folders or FOLDERS:
         with tempfile.TemporaryDirectory(prefix="otastream-bench-") as work:
             pair = FOLDERS[name](options.files, Path(work))
-            rows = list(run_pair(pair, tools))
+            rows = list(run_pair(pair, tools, fresh=options.fresh))
             print("\n".join(table(pair, rows)) + "\n", flush=True)
         failed |= any(row.failed and row.tool.startswith("otastream") for row in rows)
     return int(failed)

@@ -15,11 +15,8 @@ from typing import Final
 from bench import kept
 from bench.kept import BOARD
 from bench.measure import Usage, measure
-from bench.tools import find, otastream, program
+from bench.tools import binaries, find, otastream, program
 from otastream.options import ENGINES
-
-PATIENCE: Final = 900
-"""Seconds of the processor that one command may take; its row says so if that is not enough."""
 
 Command = list[str | Path]
 
@@ -46,7 +43,8 @@ class Job:
 @dataclass(frozen=True, slots=True)
 class FileTool:
     """One row. pack and apply give the commands to run, one after the other. lacks says why the row cannot run here, or
-    None. native: its applier is C, so that its instructions mean something. versions: what a kept result depends on."""
+    None. counted: its applier's instructions are, which mean something of programs in C. versions: what a kept result
+    depends on."""
 
     name: str
     pack: Callable[[Job], list[Command]]
@@ -54,13 +52,14 @@ class FileTool:
     lacks: Callable[[], str | None]
     versions: Callable[[], str]
     ours: bool = False
-    native: bool = True
+    counted: bool = True
     fits: Callable[[Job], bool] = lambda job: True  # noqa: ARG005
 
 
-def run(commands: Sequence[Command]) -> Usage:
-    """One after the other, as one usage: sums of time, the largest peak."""
-    used = [measure(command, cpu=PATIENCE) for command in commands]
+def run(commands: Sequence[Command], patience: int) -> Usage:
+    """One after the other, each for at most so many seconds of the processor, as one usage: sums of time, the largest
+    peak."""
+    used = [measure(command, cpu=patience) for command in commands]
     return Usage(sum(u.seconds for u in used), max(u.rss for u in used), 0, used[-1].text, sum(u.cpu for u in used))
 
 
@@ -81,7 +80,7 @@ def instructions(commands: Sequence[Command], work: Path) -> int:
 # ---- otastream ---------------------------------------------------------------------------------------------------
 
 
-def ours(name: str, options: Sequence[str], *, engine: str) -> FileTool:
+def ours(name: str, options: Sequence[str], *, engine: str, counted: bool = True) -> FileTool:
     """Packed by the command, applied by the board program."""
 
     def pack(job: Job) -> list[Command]:
@@ -100,14 +99,10 @@ def ours(name: str, options: Sequence[str], *, engine: str) -> FileTool:
             return f"no engine {engine}"
         return None if BOARD.exists() else "no board program (make board)"
 
-    return FileTool(name, pack, apply, lacks, kept.otastream, ours=True)
+    return FileTool(name, pack, apply, lacks, kept.otastream, ours=True, counted=counted)
 
 
 # ---- peers -------------------------------------------------------------------------------------------------------
-
-
-def binaries(*names: str) -> Callable[[], str]:
-    return lambda: kept.programs(*map(find, names))
 
 
 def tool(name: str) -> str:
@@ -148,7 +143,7 @@ def detools(name: str, options: Callable[[Job], list[str] | None]) -> FileTool:
     def fits(job: Job) -> bool:
         return options(job) is not None and job.arch != ""
 
-    return FileTool(name, pack, apply, lacks, lambda: kept.modules("detools"), native=False, fits=fits)
+    return FileTool(name, pack, apply, lacks, lambda: kept.modules("detools"), counted=False, fits=fits)
 
 
 def architecture(job: Job) -> list[str] | None:
@@ -203,10 +198,10 @@ OURS: Final[tuple[FileTool, ...]] = (
         for name in ENGINES
         if name not in {"auto", "full", "bsdiff"}
     ),
-    ours("otastream xref, 512 KiB", ["--engine", "xref", "--ram", "512K"], engine="xref"),
-    ours("otastream xref, 2 MiB", ["--engine", "xref", "--ram", "2M"], engine="xref"),
+    ours("otastream xref, 512 KiB", ["--engine", "xref", "--ram", "512K"], engine="xref", counted=False),
+    ours("otastream xref, 2 MiB", ["--engine", "xref", "--ram", "2M"], engine="xref", counted=False),
 )
-"""Budgets beside the default give xref its smallest and its largest model."""
+"""Budgets beside the default give xref its smallest and its largest model, whose instructions are the same."""
 
 PEERS: Final[tuple[FileTool, ...]] = (
     bsdiff(),

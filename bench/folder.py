@@ -2,10 +2,12 @@
 
     python -m bench.folder                          every pair, every row
     python -m bench.folder --pair numpy --rows otastream
+    python -m bench.folder --pair modules --rows 'bsdiff, 2|-m-6' --fresh
     python -m bench.folder --markdown docs/benchmarks.md --json build/bench.json
 
-All rows of a table come from one run on one machine, one after the other, and each applied result is compared with new:
-names and bytes always; modes and links too for the tools that carry them. Read the ratios, not the seconds.
+Each applied result is compared with new: names and bytes always; modes and links too for the tools that carry them. The
+others get folders without symbolic links. What a tool did is kept in .cache/bench by the digests of both folders and
+all of its programs. Seconds of the wall clock compare only rows that were measured together: --fresh measures again.
 """
 
 from __future__ import annotations
@@ -16,20 +18,25 @@ import os
 import platform
 import re
 import shutil
+import stat
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from bench.measure import differences, launcher, total_size
+from bench import kept
+from bench.many import COUNTS, make
+from bench.measure import differences, launcher, total_size, walk
 from bench.tools import ALL, BASELINE, Tool, size_of
 from scripts.corpus import FOLDERS, CorpusError, Pair, fetch
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What one tool did on one pair; `failed` says why there are no numbers."""
+    """What one tool did on one pair: bytes, seconds of the wall clock (cpu: of all processors), peak resident bytes of
+    its largest process. `failed` says why there are no numbers."""
 
     tool: str
     note: str
@@ -38,6 +45,7 @@ class Row:
     pack_cpu: float = 0.0
     pack_rss: int = 0
     apply_seconds: float = 0.0
+    apply_cpu: float = 0.0
     apply_rss: int = 0
     failed: str | None = None
 
@@ -47,6 +55,8 @@ def run_row(tool: Tool, pair: Pair, work: Path) -> Row:
     lack = tool.lacks()
     if lack is not None:
         return Row(tool.name, tool.note, failed=lack)
+    if not tool.exact:
+        pair = without_links(pair, work)
     out, made = work / "package", work / "root" / "config"
     made.parent.mkdir()
     if tool.in_place:
@@ -59,13 +69,39 @@ def run_row(tool: Tool, pair: Pair, work: Path) -> Row:
         return Row(tool.name, tool.note, failed=str(problem))
     if wrong:
         return Row(tool.name, tool.note, failed=f"result differs from new: {wrong[0]} and {len(wrong) - 1} more")
-    return Row(tool.name, tool.note, size_of(out), packed.seconds, packed.cpu, packed.rss, applied.seconds, applied.rss)
+    return Row(
+        tool.name,
+        tool.note,
+        size_of(out),
+        packed.seconds,
+        packed.cpu,
+        packed.rss,
+        applied.seconds,
+        applied.cpu,
+        applied.rss,
+    )
 
 
-def run_pair(pair: Pair, tools: Sequence[Tool]) -> Iterator[Row]:
+def without_links(pair: Pair, work: Path) -> Pair:
+    """The pair as tools can take it that follow symbolic links or stumble over them: copies without them, if it has
+    any."""
+
+    def links(folder: str, names: list[str]) -> list[str]:
+        return [name for name in names if Path(folder, name).is_symlink()]
+
+    if not any(stat.S_ISLNK(status.st_mode) for side in (pair.old, pair.new) for _, status in walk(side)):
+        return pair
+    bare = replace(pair, old=work / "bare-old", new=work / "bare-new")
+    shutil.copytree(pair.old, bare.old, ignore=links)
+    shutil.copytree(pair.new, bare.new, ignore=links)
+    return bare
+
+
+def run_pair(pair: Pair, tools: Sequence[Tool], *, fresh: bool) -> Iterator[Row]:
     for tool in tools:
+        known = [kept.content(pair.old), kept.content(pair.new), tool.name, tool.note, tool.versions()]
         with tempfile.TemporaryDirectory(prefix="otastream-bench-") as work:
-            row = run_row(tool, pair, Path(work))
+            row = Row(**kept.recall(known, lambda: asdict(run_row(tool, pair, Path(work))), fresh=fresh))  # noqa: B023
         print(f"{pair.name}: {row.tool}: {row.failed or f'{row.size:,} bytes'}", file=sys.stderr, flush=True)
         yield row
 
@@ -78,17 +114,20 @@ def table(rows: Sequence[Row], baseline: str) -> str:
     """A Markdown table; ratios are against the row named `baseline` (lower is better)."""
     base = next((r for r in rows if r.tool == baseline and r.failed is None), None)
     lines = [
-        "| tool | bytes | ratio | pack s | ratio | pack CPU s | pack MiB | apply s | apply MiB | how |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+        "| tool | bytes | ratio | pack s | ratio | pack CPU s | ratio | pack MiB | apply CPU s | apply MiB | how |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
     ]
     for r in rows:
         if r.failed is not None:
-            lines.append(f"| {r.tool} | - | - | - | - | - | - | - | - | not run: {' '.join(r.failed.split())} |")
+            lines.append(f"| {r.tool} | - | - | - | - | - | - | - | - | - | not run: {' '.join(r.failed.split())} |")
             continue
-        size, seconds = (ratio(r.size, base.size), ratio(r.pack_seconds, base.pack_seconds)) if base else ("-", "-")
+        size, wall, cpu = ("-", "-", "-")
+        if base:
+            size, wall = ratio(r.size, base.size), ratio(r.pack_seconds, base.pack_seconds)
+            cpu = ratio(r.pack_cpu, base.pack_cpu)
         lines.append(
-            f"| {r.tool} | {r.size:,} | {size} | {r.pack_seconds:.1f} | {seconds} | {r.pack_cpu:.1f} "
-            f"| {r.pack_rss / 2**20:.0f} | {r.apply_seconds:.1f} | {r.apply_rss / 2**20:.0f} | {r.note} |"
+            f"| {r.tool} | {r.size:,} | {size} | {r.pack_seconds:.1f} | {wall} | {r.pack_cpu:.1f} | {cpu} "
+            f"| {r.pack_rss / 2**20:.0f} | {r.apply_cpu:.1f} | {r.apply_rss / 2**20:.1f} | {r.note} |"
         )
     return "\n".join(lines)
 
@@ -102,17 +141,39 @@ def section(pair: Pair, rows: Sequence[Row], baseline: str) -> str:
 
 INTRO = """# Benchmarks: large folder diffs
 
-Written by `make bench` in one run on {machine}. Seconds depend on the machine and on what else it does; the ratios
-(against `{baseline}`, lower is better) are what to read. MiB is the peak resident size of the largest process.
-Every result was compared with new: names and bytes for all, modes and links too for otastream and the tar rows. hdiffz
-and the bsdiff4 loop carry neither modes nor links. Tar rows include making the tars. otastream applies in place and
-syncs every file; the others write a second folder and sync nothing.
+Written by `make bench` on {machine}. Seconds depend on the machine and on what else it does; the ratios
+(against `{baseline}`, lower is better) are what to read, those of processor time before those of the clock. MiB is the
+peak resident size of the largest process. Every result was compared with new: names and bytes for all, modes and links
+too for otastream and the tar rows. hdiffz and the bsdiff4 loop carry neither modes nor links; they got the folders
+without symbolic links. Tar rows include making the tars. otastream applies in place and syncs every file; the others
+write a second folder and sync nothing. A row is kept from the run that measured it, by the digests of both folders and
+all of the tool's programs (`--fresh` measures again).
 {rows}"""
 
 
 def left_out(rows: str) -> str:
     """What a page says that has not all rows."""
     return f"This run was limited to the rows that `{rows}` finds (and the baseline).\n" if rows else ""
+
+
+def grown(numbers: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """What each file more takes, from the folders of very many."""
+    few, many = COUNTS
+    if few not in numbers or many not in numbers:
+        return ""
+    lines = [
+        f"## From {COUNTS[few]:,} files to {COUNTS[many]:,}\n",
+        "| tool | pack bytes of peak, each file | pack CPU microseconds, each file | apply bytes of peak | apply us |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for a, b in zip(numbers[few], numbers[many], strict=True):
+        if a["failed"] is None and b["failed"] is None:
+            each = [
+                factor * (b[key] - a[key]) / (COUNTS[many] - COUNTS[few])
+                for key, factor in (("pack_rss", 1), ("pack_cpu", 1e6), ("apply_rss", 1), ("apply_cpu", 1e6))
+            ]
+            lines.append(f"| {a['tool']} | " + " | ".join(f"{value:,.0f}" for value in each) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def machine() -> str:
@@ -123,9 +184,10 @@ def machine() -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pair", action="append", choices=list(FOLDERS), help="only this pair (may be repeated)")
+    parser.add_argument("--pair", action="append", choices=[*FOLDERS, *COUNTS], help="only this (may be repeated)")
     parser.add_argument("--rows", default="", help="only rows whose name this pattern finds; the baseline always runs")
     parser.add_argument("--baseline", default=BASELINE, choices=[t.name for t in ALL])
+    parser.add_argument("--fresh", action="store_true", help="measure again what was kept, too")
     parser.add_argument("--markdown", type=Path, help="write the page here as well")
     parser.add_argument("--json", type=Path, help="write the numbers here")
     options = parser.parse_args(argv)
@@ -134,18 +196,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     page = [INTRO.format(machine=machine(), baseline=options.baseline, rows=left_out(options.rows))]
     numbers: dict[str, list[dict[str, object]]] = {}
     failed = 0
-    for name in options.pair or FOLDERS:
-        try:
-            pair = fetch(name)
-        except CorpusError as problem:
-            print(f"{name}: skipped: {problem}", file=sys.stderr)
-            failed = 1
-            continue
-        rows = list(run_pair(pair, tools))
+    for name in options.pair or (*FOLDERS, *COUNTS):
+        with tempfile.TemporaryDirectory(prefix="otastream-bench-") as work:
+            try:
+                pair = make(name, Path(work)) if name in COUNTS else fetch(name)
+            except CorpusError as problem:
+                print(f"{name}: skipped: {problem}", file=sys.stderr)
+                failed = 1
+                continue
+            fit = [t for t in tools if name not in COUNTS or t.many]
+            rows = list(run_pair(pair, fit, fresh=options.fresh))
+            page.append(section(pair, rows, options.baseline))
         failed |= any(r.failed and r.tool.startswith("otastream") for r in rows)
-        page.append(section(pair, rows, options.baseline))
         numbers[name] = [asdict(r) for r in rows]
         print(f"\n{page[-1]}", flush=True)
+    growth = grown(numbers)
+    if growth:
+        page.append(growth)
+        print(growth)
     if options.markdown:
         options.markdown.write_text("\n".join(page))
     if options.json:

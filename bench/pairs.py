@@ -25,14 +25,14 @@ from pathlib import Path
 from typing import Final
 
 from bench import kept
-from bench.filetools import OURS, PATIENCE, PEERS, FileTool, Job, instructions, run
+from bench.filetools import OURS, PEERS, FileTool, Job, instructions, run
 from bench.folder import machine
 from bench.measure import OUT_OF_TIME, launcher, same_content
 from scripts.corpus import FILES, CorpusError, Pair, fetch
 
 _LABELS: Final = (4, -12, 14, -22)  # points above a dot
 QUICK: Final = ("libssl-armhf", "sshd-armhf", "busybox-armhf")
-COUNTED_MAX: Final = 8 << 20  # bytes of new above which instructions are not counted: it takes hours
+COUNTED_MAX: Final = 8 << 20  # bytes of new above which instructions are not counted: it takes long
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Row:
     failed: str | None = None
 
 
-def measured(tool: FileTool, pair: Pair, arch: str) -> Row:
+def measured(tool: FileTool, pair: Pair, arch: str, patience: int) -> Row:
     """Pack, apply, compare, count. Nothing of it stays on disk."""
     with tempfile.TemporaryDirectory(prefix="otastream-bench-") as folder:
         job = Job(pair.old, pair.new, Path(folder), arch)
@@ -58,30 +58,30 @@ def measured(tool: FileTool, pair: Pair, arch: str) -> Row:
         if not tool.fits(job):
             return Row(tool.name, tool.ours, failed="does not apply")
         try:
-            packed = run(tool.pack(job))
-            applied = run(tool.apply(job))
+            packed = run(tool.pack(job), patience)
+            applied = run(tool.apply(job), patience)
             if not same_content(os.fsencode(pair.new), os.fsencode(job.made)):
                 raise RuntimeError("the result differs from new")
             counted = 0
-            if tool.native and pair.new.stat().st_size <= COUNTED_MAX:
+            if tool.counted and pair.new.stat().st_size <= COUNTED_MAX:
                 job.made.unlink()
                 counted = instructions(tool.apply(job), job.work)
         except RuntimeError as problem:
             text = str(problem)
             if f"ended with {OUT_OF_TIME}" in text:
-                text = f"not done within {PATIENCE} s of CPU"
+                text = f"not done within {patience} s of CPU"
             return Row(tool.name, tool.ours, failed=" ".join(text.split())[:200])
         size = job.out.stat().st_size
         return Row(tool.name, tool.ours, size, packed.cpu, packed.rss, applied.rss, counted)
 
 
-def row_of(tool: FileTool, pair: Pair, arch: str, *, fresh: bool) -> Row:
+def row_of(tool: FileTool, pair: Pair, arch: str, *, patience: int, fresh: bool) -> Row:
     """The same, from an earlier run if nothing that it depends on is another one."""
     lack = tool.lacks()
     if lack is not None:
         return Row(tool.name, tool.ours, failed=lack)
     known = [kept.content(pair.old), kept.content(pair.new), tool.name, tool.versions(), arch, command_of(tool)]
-    return Row(**kept.recall(known, lambda: asdict(measured(tool, pair, arch)), fresh=fresh))
+    return Row(**kept.recall(known, lambda: asdict(measured(tool, pair, arch, patience)), fresh=fresh))
 
 
 def command_of(tool: FileTool) -> str:
@@ -190,7 +190,7 @@ peer on that pair (lower is better). Seconds are of the processor. MiB is the pe
 Python, whose own size and instructions say nothing about its method, so the latter are left out. otastream packs in
 Python and applies with the board program. Instructions are counted where new has at most {counted} MiB. A row is
 kept from the run that measured it, by the digests of old, new and all of the tool's programs (`--fresh` measures
-again); one that says "not done" took more than {patience} seconds of the processor for one of its commands.
+again); one that says "not done" took more seconds of the processor than one of its commands was given.
 {chosen}
 Geometric means of the ratios over the pairs that a tool did:
 
@@ -261,7 +261,6 @@ def publish(
             means=mean_table(found),
             plot=image,
             counted=COUNTED_MAX >> 20,
-            patience=PATIENCE,
         )
         options.markdown.write_text("\n".join([text, *sections]))
     if options.json:
@@ -275,6 +274,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--pair", action="append", choices=list(FILES), help="only this pair (may be repeated)")
     parser.add_argument("--quick", action="store_true", help=f"only {', '.join(QUICK)}")
     parser.add_argument("--rows", default="", help="only rows whose name this pattern finds")
+    parser.add_argument(
+        "--patience", type=int, default=900, help="seconds of CPU that a command may take (default: %(default)s)"
+    )
     parser.add_argument("--fresh", action="store_true", help="measure again what was kept, too")
     parser.add_argument("--markdown", type=Path, help="write the page here")
     parser.add_argument("--plot", type=Path, metavar="STEM", help="write STEM.png and STEM.svg (needs matplotlib)")
@@ -292,7 +294,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             continue
         rows = []
         for tool in tools:
-            rows.append(row_of(tool, pair, FILES[name].arch, fresh=options.fresh))
+            rows.append(row_of(tool, pair, FILES[name].arch, patience=options.patience, fresh=options.fresh))
             print(f"{name}: {tool.name}: {rows[-1].failed or f'{rows[-1].size:,} bytes'}", file=sys.stderr, flush=True)
         failed |= any(row.ours and row.failed for row in rows)
         results[name], sizes[name] = rows, pair.new.stat().st_size

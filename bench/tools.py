@@ -6,11 +6,12 @@ import importlib.util
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from bench import kept
 from bench.measure import ROOT, Usage, measure, total_size
 
 TOOLS: Final = ROOT / ".cache" / "tools"
@@ -20,15 +21,18 @@ TAR: Final = "tar --sort=name --format=gnu --owner=0 --group=0 --numeric-owner -
 @dataclass(frozen=True, slots=True)
 class Tool:
     """One row. pack writes OUT from OLD and NEW; apply makes the folder MADE from OLD (already copied to MADE when
-    `in_place`) and OUT. `exact`: modes and links come back too, not only names and bytes. `lacks` says why the row
-    cannot run here, or None."""
+    `in_place`) and OUT. versions: what a kept result depends on. `exact`: modes and links come back too; others get
+    folders without symbolic links. many: a row for folders of
+    very many files, too. `lacks` says why the row cannot run here, or None."""
 
     name: str
     pack: Callable[[Path, Path, Path], Usage]
     apply: Callable[[Path, Path, Path], Usage]
+    versions: Callable[[], str]
     lacks: Callable[[], str | None] = lambda: None
     exact: bool = True
     in_place: bool = False
+    many: bool = False
     note: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
 
@@ -70,7 +74,9 @@ def otastream() -> list[str]:
     return [str(script)] if script.exists() else [sys.executable, "-m", "otastream"]
 
 
-def ours(engine: str, jobs: int) -> Tool:
+def ours(engine: str, jobs: int, *, board: bool = False) -> Tool:
+    """Applied by the command, or by the board program."""
+
     def pack(old: Path, new: Path, out: Path) -> Usage:
         options = ["--dest", "/config", "--engine", engine, "--jobs", str(jobs), "--progress", "none"]
         return measure([*otastream(), "pack", old, new, *options, "-o", out])
@@ -79,9 +85,15 @@ def ours(engine: str, jobs: int) -> Tool:
         # made is <root>/config, a copy of old
         tmp = made.parent / "tmp"
         tmp.mkdir(exist_ok=True)
-        return measure([*otastream(), "apply", out, "--root", made.parent, "-t", tmp, "--progress", "none"])
+        start = [kept.BOARD, "-r"] if board else [*otastream(), "apply"]
+        return measure([*start, out, "--root", made.parent, "-t", tmp, "--progress", "none"])
 
-    return Tool(f"otastream {engine}, {jobs} job{'s' if jobs > 1 else ''}", pack, apply, in_place=True)
+    def lacks() -> str | None:
+        return None if not board or kept.BOARD.exists() else "no board program (make bench-tools)"
+
+    name = f"otastream {engine}, {jobs} job{'s' if jobs > 1 else ''}"
+    note = "applied by the board program" if board else "applied by Python"
+    return Tool(name, pack, apply, kept.otastream, lacks, in_place=True, many=engine == "bsdiff", note=note)
 
 
 # ---- peers -------------------------------------------------------------------------------------------------------
@@ -94,17 +106,27 @@ def bsdiff4_loop() -> Tool:
     def lacks() -> str | None:
         return None if importlib.util.find_spec("bsdiff4") else "bsdiff4 is not installed"
 
-    return Tool("bsdiff4, Python loop over files", step("pack"), step("apply"), lacks, exact=False, note="1 job")
+    def versions() -> str:
+        return f"{kept.modules('bsdiff4')} {kept.programs(ROOT / 'bench/bsdiff4_loop.py')}"
+
+    return Tool(
+        "bsdiff4, Python loop over files", step("pack"), step("apply"), versions, lacks, exact=False, note="1 job"
+    )
 
 
-def hdiffz(name: str, options: Sequence[str], note: str) -> Tool:
+def binaries(*names: str) -> Callable[[], str]:
+    return lambda: kept.programs(*map(find, names))
+
+
+def hdiffz(name: str, options: str) -> Tool:
     def pack(old: Path, new: Path, out: Path) -> Usage:
-        return measure([find("hdiffz") or "hdiffz", "-f", "-d", *options, f"{old}/", f"{new}/", out])
+        return measure([find("hdiffz") or "hdiffz", "-f", "-d", *options.split(), f"{old}/", f"{new}/", out])
 
     def apply(old: Path, out: Path, made: Path) -> Usage:
         return measure([find("hpatchz") or "hpatchz", "-f", f"{old}/", out, f"{made}/"])
 
-    return Tool(name, pack, apply, program("hdiffz", "hpatchz"), exact=False, note=note)
+    both = ("hdiffz", "hpatchz")
+    return Tool(name, pack, apply, binaries(*both), program(*both), exact=False, many=name == BASELINE, note=options)
 
 
 def tar_xdelta3() -> Tool:
@@ -124,7 +146,8 @@ def tar_xdelta3() -> Tool:
             out.parent,
         )
 
-    return Tool("tar + xdelta3", pack, apply, program("tar", "xdelta3"), note="-9 -S lzma, whole old as window")
+    both = ("tar", "xdelta3")
+    return Tool("tar + xdelta3", pack, apply, binaries(*both), program(*both), note="-9 -S lzma, whole old as window")
 
 
 def tar_zstd(level: int) -> Tool:
@@ -143,7 +166,8 @@ def tar_zstd(level: int) -> Tool:
             out.parent,
         )
 
-    return Tool("tar + zstd --patch-from", pack, apply, program("tar", "zstd"), note=f"-{level} --long=30 -T2")
+    both = ("tar", "zstd")
+    return Tool("tar + zstd --patch-from", pack, apply, binaries(*both), program(*both), note=f"-{level} --long=30 -T2")
 
 
 def plain(name: str, compress: str, expand: str, tool: str) -> Tool:
@@ -153,21 +177,23 @@ def plain(name: str, compress: str, expand: str, tool: str) -> Tool:
     def apply(_old: Path, out: Path, made: Path) -> Usage:
         return shell(f"mkdir {q(made)} && {expand} < {q(out)} | tar -C {q(made)} -xpf -", out.parent)
 
-    return Tool(name, pack, apply, program("tar", tool), note="no delta")
+    both = ("tar", tool)
+    return Tool(name, pack, apply, binaries(*both), program(*both), note=f"{compress}, no delta")
 
 
-BASELINE: Final = "bsdiff4, Python loop over files"
+BASELINE: Final = "hdiffz folder diff, -m-6"
 
 ALL: Final[tuple[Tool, ...]] = (
-    bsdiff4_loop(),
-    ours("bsdiff", 1),
+    ours("bsdiff", 1, board=True),
     ours("bsdiff", 2),
-    ours("full", 1),
+    ours("xref", 2),
     ours("full", 2),
-    hdiffz("hdiffz folder diff, in memory", ["-m-1", "-SD", "-c-zstd-21-25", "-p-2"], "-m-1 -SD -c-zstd-21-25 -p-2"),
-    hdiffz("hdiffz folder diff, streamed", ["-s-64", "-SD", "-c-zstd-21-25", "-p-2"], "-s-64 -SD -c-zstd-21-25 -p-2"),
+    hdiffz(BASELINE, "-m-6 -SD -c-lzma2-9-16m -p-2"),
+    hdiffz("hdiffz folder diff, -m-1", "-m-1 -SD -c-zstd-21-25 -p-2"),
+    hdiffz("hdiffz folder diff, streamed", "-s-64 -SD -c-zstd-21-25 -p-2"),
+    bsdiff4_loop(),
     tar_xdelta3(),
     tar_zstd(19),
-    plain("tar.zst", "zstd -q -19 -T2 --long=27", "zstd -q -d --long=27", "zstd"),
-    plain("tar.gz", "gzip -9n", "gzip -d", "gzip"),
+    plain("tar.zst", "zstd -q -12 -T2 --long=27", "zstd -q -d --long=27", "zstd"),
+    plain("tar.gz", "gzip -6n", "gzip -d", "gzip"),
 )

@@ -17,22 +17,11 @@ from rich.table import Table
 
 from bench.folder import Row, run_row
 from bench.measure import Usage, differences, launcher, measure, total_size, walk
-from bench.tools import Tool, bsdiff4_loop, hdiffz, otastream, plain, tar_xdelta3, tar_zstd
+from bench.tools import ALL, Tool, otastream
 from scripts.corpus import CorpusError, Pair, fetch
 
 SHOWN: Final = 12
-PEERS: Final[tuple[Tool, ...]] = (
-    hdiffz(
-        "hdiffz folder diff",
-        ["-m-1", "-SD", "-c-zstd-21-25", "-p-2"],
-        "no modes, no links; -m-1 -SD -c-zstd-21-25 -p-2",
-    ),
-    tar_zstd(19),
-    tar_xdelta3(),
-    bsdiff4_loop(),
-    plain("tar.zst", "zstd -q -12 -T2 --long=27", "zstd -q -d --long=27", "zstd"),
-    plain("tar.gz", "gzip -6n", "gzip -d", "gzip"),
-)
+PEERS: Final[tuple[Tool, ...]] = tuple(tool for tool in ALL if not tool.name.startswith("otastream"))
 
 
 def show(console: Console, words: Sequence[str | Path], lines: Sequence[str] = ()) -> None:
@@ -71,7 +60,9 @@ def update(console: Console, pair: Pair, work: Path) -> Row:
     names = sum(1 for _ in walk(pair.new))
     console.print(f"[bold green]root/config equals new[/]: {names:,} names, every byte, mode and link compared\n")
     note, size = "modes, links; in place, survives a cut", package.stat().st_size
-    return Row("otastream", note, size, packed.seconds, packed.cpu, packed.rss, applied.seconds, applied.rss)
+    return Row(
+        "otastream", note, size, packed.seconds, packed.cpu, packed.rss, applied.seconds, applied.cpu, applied.rss
+    )
 
 
 def compare(console: Console, pair: Pair, ours: Row) -> None:
