@@ -62,20 +62,36 @@ def find_alike(trees: Trees, old: bytes, new: bytes, sketch: Sketch) -> None:
     low, high = db.execute(f"SELECT min(size) / 4, max(size) * 4 FROM new WHERE {lonely}").fetchone()
     if low is None:
         return
+    _ask(trees, f"SELECT path FROM new WHERE {lonely} AND path > ?", lambda path: sketch(os.path.join(new, path)))
     db.execute("CREATE TEMP TABLE number(value INTEGER, owner BLOB)")
     for (path,) in db.execute(
         f"SELECT path FROM old WHERE kind = {Kind.FILE} AND size BETWEEN ? AND ? ORDER BY path", (low, high)
     ):
-        db.executemany("INSERT INTO number VALUES(?, ?)", ((n, path) for n in sketch(os.path.join(old, path))))
+        numbers = sketch(os.path.join(old, path))
+        marks = ",".join("?" * len(numbers))
+        db.execute(f"INSERT INTO number SELECT value, ? FROM asked WHERE value IN ({marks})", (path, *numbers))
     db.execute("CREATE INDEX number_value ON number(value, owner)")
     db.execute(
         f"DELETE FROM number WHERE value IN (SELECT value FROM number GROUP BY value HAVING count(*) > {_COMMON})"
     )
     for late in (False, True):
         for path, size in pages(trees, f"SELECT path, size FROM new WHERE {lonely} AND late = {late} AND path > ?"):
-            source = _alike(trees, path, size, sketch(os.path.join(new, path)), late=late)
+            source = _alike(trees, path, size, late=late)
             if source is not None:
                 _set(trees, path, source, late=late)
+
+
+def _ask(trees: Trees, query: str, sketch: Sketch) -> None:
+    """Note the numbers of the files that a query (of ``pages``) finds: by file in ``wanted``, each once in ``asked``.
+
+    Of an old file only those that are asked for are kept: most have none, and rows are what takes the time.
+    """
+    db = trees.db
+    db.execute("CREATE TEMP TABLE wanted(owner BLOB, value INTEGER, PRIMARY KEY(owner, value)) WITHOUT ROWID")
+    db.execute("CREATE TEMP TABLE asked(value INTEGER PRIMARY KEY)")
+    for (path,) in pages(trees, query):
+        db.executemany("INSERT INTO wanted VALUES(?, ?)", ((path, number) for number in sketch(path)))
+    db.execute("INSERT INTO asked SELECT DISTINCT value FROM wanted")
 
 
 def _set(trees: Trees, path: bytes, source: bytes, *, late: bool) -> None:
@@ -119,10 +135,10 @@ def _unlike(a: bytes, b: bytes) -> int:
     return -sum([*flags, False].index(False) for flags in (common, ends))
 
 
-def _alike(trees: Trees, path: bytes, size: int, numbers: list[int], *, late: bool) -> bytes | None:
+def _alike(trees: Trees, path: bytes, size: int, *, late: bool) -> bytes | None:
     found = trees.db.execute(
         f"""SELECT path FROM old JOIN (SELECT owner, count(*) AS shared FROM number
-                                       WHERE value IN ({",".join(map(str, numbers))})
+                                       WHERE value IN (SELECT value FROM wanted WHERE owner = :path)
                                        GROUP BY owner HAVING shared >= {_ALIKE_MIN}) ON owner = path
             WHERE stays OR {_usable(late=late)}
             ORDER BY shared DESC, abs(size - :size), path LIMIT 1""",

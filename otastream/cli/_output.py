@@ -46,6 +46,8 @@ def report(failure: OtaError, program: str = "otastream") -> None:
 
 def printable(text: str) -> str:
     """Text that cannot confuse a terminal: what is not printable is shown as an escape."""
+    if text.isprintable():  # as nearly every name is
+        return text
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text
     )

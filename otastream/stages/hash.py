@@ -51,7 +51,7 @@ def sketch_file(path: bytes) -> list[int]:
     """
     try:
         with open(path, "rb", buffering=0) as file:
-            return sketch(file.read(SKETCHED))
+            return sketch(file.read(min(SKETCHED, os.fstat(file.fileno()).st_size)))  # read() makes room for all first
     except OSError as exc:
         raise _unreadable(exc, path) from exc
 
