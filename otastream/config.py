@@ -44,7 +44,8 @@ class Image(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
 
     new, old: local files. source: the node that holds old on the board; without it, the first target does. size: bytes
     that a target has; a larger image is refused. mask: bit n says that target n is written; without it, all are.
-    in_place: the delta is written over old on the one target there is, without a second copy.
+    in_place: the delta is written over old on the one target there is, without a second copy. fallback: new is sent
+    behind its delta, for boards where that does not apply.
     """
 
     new: str
@@ -56,6 +57,7 @@ class Image(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     label: str | None = None
     mask: int | None = None
     in_place: bool = False
+    fallback: bool = False
 
 
 class Folder(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
@@ -76,7 +78,8 @@ class Folder(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
 class Edit(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     """One file. dest: on the board. old: local copy of what the board has; without it, whatever is there is fine.
 
-    add: there must be no other file yet; folders that are missing are made, all but the topmost.
+    add: there must be no other file yet; folders that are missing are made, all but the topmost. fallback: as of an
+    image.
     """
 
     action: Literal["add", "update", "delete"]
@@ -85,6 +88,7 @@ class Edit(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     old: str | None = None
     mode: str | None = None
     label: str | None = None
+    fallback: bool = False
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
@@ -240,6 +244,13 @@ def _check_image(image: Image) -> None:
         raise error(Code.CONFIG, "an image in place has old and one target, no source and no mask")
     if image.in_place and image.kind != "block":
         raise error(Code.CONFIG, "an image in place is of kind block: a UBI volume is replaced as a whole")
+    if image.fallback and image.old is None:
+        raise error(Code.CONFIG, "an image with fallback needs old: without a delta it is sent in full anyway")
+    if image.fallback and image.in_place:
+        raise error(
+            Code.CONFIG,
+            "fallback does not go with in-place: a cut while all of the only copy is written leaves none that starts",
+        )
     for node in (*image.targets, *((image.source,) if image.source is not None else ())):
         _check_place(check_node, node)
     if image.size is not None:
@@ -270,6 +281,8 @@ def _check_edit(edit: Edit) -> None:
         raise error(Code.CONFIG, f"a file to {edit.action} {'needs' if edit.new is None else 'has no'} new")
     if edit.action == "add" and edit.old is not None:
         raise error(Code.CONFIG, "a file to add has no old")
+    if edit.fallback and (edit.action != "update" or edit.old is None):
+        raise error(Code.CONFIG, "only a file to update, with old, has a fallback")
     if edit.mode is not None:
         parse_mode(edit.mode)
         if edit.action == "delete":

@@ -16,8 +16,8 @@ from typing import Final
 
 from otastream import cbor, model
 from otastream.errors import Code, OtaError, error
-from otastream.fields import ENGINES, VIEWS, decode_record, encode_record, kind_of
-from otastream.model import Chunk, Codec, Event, Head, Preamble, Record, Tail
+from otastream.fields import ENGINES, FALLBACK, VIEWS, decode_record, encode_record, kind_of
+from otastream.model import Chunk, Codec, EngineId, Event, Head, Preamble, Record, Tail
 
 MAGIC: Final = b"\x89OTA\r\n\x1a\n"
 VERSION: Final = 1
@@ -218,7 +218,7 @@ def _order_class(record: Record) -> str:
 
 
 def needs_of(record: Record) -> tuple[str, ...]:
-    """Names that the manifest's ``needs`` must list for this record: its kind, its engine and its views.
+    """Names that the manifest's ``needs`` must list for this record: its kind, its engines and its views.
 
     The codings of a view's parts stand in the payload; whoever makes it knows them.
     """
@@ -227,6 +227,8 @@ def needs_of(record: Record) -> tuple[str, ...]:
     engine = getattr(record, "engine", None)
     views = {getattr(record, name, None) for name in ("old_view", "new_view")} - {None}
     names = [VIEWS[view] for view in views if view is not None]
+    if has_fallback(record):
+        names += [FALLBACK, ENGINES[EngineId.FULL]]
     return (kind_of(record), *([] if engine is None else [ENGINES[engine]]), *names)
 
 
@@ -264,14 +266,27 @@ def has_payload(record: Record) -> bool:
     return getattr(record, "engine", None) is not None
 
 
+def has_fallback(record: Record) -> bool:
+    """Whether a second payload follows the first: the content in full."""
+    return bool(getattr(record, "fallback", False))
+
+
+def payloads_of(record: Record) -> int:
+    """How many payloads follow the header."""
+    return has_payload(record) + has_fallback(record)
+
+
 class RecordReader:
-    """Bytes of the record stream, in any split -> Head, Chunk, Tail. A chunk may come in several pieces."""
+    """Bytes of the record stream, in any split -> Head, Chunk, Tail. A chunk may come in several pieces.
+
+    Of a record with a fallback the chunks of that, and one more Tail, follow the first Tail.
+    """
 
     def __init__(self) -> None:
         self.record = 0  # number of the record at work
         self._order = Order()
         self._buffer = bytearray()  # a length head or a header that is not complete
-        self._payload = False
+        self._payloads = 0  # of the record at work, that have not ended
         self._left = 0  # bytes of the present chunk that are to come
         self._header = 0  # length of the header that is being collected
 
@@ -318,13 +333,13 @@ class RecordReader:
         major, size, _ = found
         if major != cbor.BYTES:
             raise error(Code.FORMAT, f"CBOR major type {major} where a byte string belongs")
-        if size > (model.CHUNK_MAX if self._payload else model.HEADER_MAX):
-            raise error(Code.LIMIT, f"a {'chunk' if self._payload else 'header'} of {size} bytes")
-        if self._payload:
+        if size > (model.CHUNK_MAX if self._payloads else model.HEADER_MAX):
+            raise error(Code.LIMIT, f"a {'chunk' if self._payloads else 'header'} of {size} bytes")
+        if self._payloads:
             self._left = size
-            self._payload = size > 0
-            self.record += not self._payload
-            return not self._payload
+            self._payloads -= size == 0
+            self.record += not self._payloads
+            return size == 0
         if size == 0:
             raise error(Code.FORMAT, "an empty header")
         self._header = size
@@ -336,8 +351,8 @@ class RecordReader:
         self._header = 0
         record = decode_record(raw)
         self._order.check(record)
-        self._payload = has_payload(record)
-        self.record += not self._payload
+        self._payloads = payloads_of(record)
+        self.record += not self._payloads
         return Head(record, raw)
 
 
@@ -347,16 +362,16 @@ def encode(events: Iterable[Event]) -> Iterator[bytes]:
     Refuses what breaks the order of records with the error of the reader, and chunks out of place with INTERNAL.
     """
     order = Order()
-    payload = False
+    payloads = 0
     for event in events:
         if isinstance(event, Head):
             order.check(event.record)
-            if payload:
+            if payloads:
                 raise error(Code.INTERNAL, "a record begins inside a payload")
-            payload = has_payload(event.record)
+            payloads = payloads_of(event.record)
             raw = event.raw if event.raw is not None else encode_record(event.record)
             yield cbor.head(cbor.BYTES, len(raw)) + raw
-        elif not payload:
+        elif not payloads:
             raise error(Code.INTERNAL, "payload without a record that has one")
         elif isinstance(event, Chunk):
             data = memoryview(event.data)
@@ -364,9 +379,9 @@ def encode(events: Iterable[Event]) -> Iterator[bytes]:
                 piece = data[pos : pos + model.CHUNK_MAX]
                 yield cbor.head(cbor.BYTES, len(piece)) + piece
         else:
-            payload = False
+            payloads -= 1
             yield cbor.head(cbor.BYTES, 0)
-    if payload or not order.done:
+    if payloads or not order.done:
         raise error(Code.INTERNAL, "the record stream has no end")
 
 

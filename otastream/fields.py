@@ -27,7 +27,8 @@ CODINGS: Final = {
     CodingId.GNUZIP: "deflate-gnu-gzip", CodingId.LZ4: "lz4-1.9.4", CodingId.LZO: "lzo1x-2.10",
     CodingId.JFFS2: "deflate-jffs2",
 }  # fmt: skip
-NEEDS: Final = frozenset([*KINDS[3:], *ENGINES.values(), *VIEWS.values(), *CODINGS.values()])
+FALLBACK: Final = "fallback"
+NEEDS: Final = frozenset([*KINDS[3:], *ENGINES.values(), *VIEWS.values(), *CODINGS.values(), FALLBACK])
 
 _NAMES: Final = [
     *("root", "path", "size", "digest", "mode", "uid", "gid", "engine", "source"),
@@ -36,7 +37,7 @@ _NAMES: Final = [
     *("mask", "parents", "env"),
 ]
 _KEYS: Final = {name: number for number, name in enumerate(_NAMES, 1)} | {
-    "unit": 32, "scratch": 33, "plan": 34, "note": 35,
+    "unit": 32, "scratch": 33, "plan": 34, "note": 35, "fallback": 36,
 }  # fmt: skip
 _KNOWN: Final = {number: name for name, number in _KEYS.items()}
 _EXPECT: Final = KINDS.index("expect")
@@ -52,9 +53,12 @@ _KINDS: Final[dict[str, tuple[str, str]]] = {
     "expect 5": ("type targets size digest source unit scratch plan", "label"),
     "expect 6": ("type env", ""),
     "script": ("when engine size digest", "label"),
-    "block": ("targets size digest engine", "source old_view new_view label mask note unit plan"),
-    "ubi": ("targets size digest engine", "source old_view new_view label mask note"),
-    "file": ("path size digest mode", "root uid gid xattrs engine source old_view new_view links label parents note"),
+    "block": ("targets size digest engine", "source old_view new_view label mask note unit plan fallback"),
+    "ubi": ("targets size digest engine", "source old_view new_view label mask note fallback"),
+    "file": (
+        "path size digest mode",
+        "root uid gid xattrs engine source old_view new_view links label parents note fallback",
+    ),
     "delete": ("path type", "root label"),
     "dir": ("path mode", "root uid gid xattrs label"),
     "link": ("path type to", "root uid gid label"),
@@ -309,6 +313,7 @@ _FIELDS: Final[dict[str, _Check]] = {
     "parents": _flag,
     "env": _env,
     "note": _label(255),
+    "fallback": _flag,
     "unit": _unit,
     "scratch": _size,
     "plan": _digest,
@@ -375,6 +380,8 @@ def _payload(fields: Fields, *, nodes: bool) -> Fields:
         raise error(Code.FORMAT, "a view without a source")
     if source is not None and source.node is not None and not nodes:
         raise error(Code.FORMAT, "the source of a file is a file")
+    if "fallback" in fields and (source is None or source.digest is None):
+        raise error(Code.FORMAT, "a fallback is for a delta whose source has its digest")
     return _masked(fields)
 
 
@@ -393,7 +400,7 @@ def _expect(fields: Fields) -> Fields:
     return _masked(fields)
 
 
-_NOT_IN_PLACE: Final = ("mask", "old_view", "new_view")
+_NOT_IN_PLACE: Final = ("mask", "old_view", "new_view", "fallback")
 
 
 def _in_place(fields: Fields) -> Fields:

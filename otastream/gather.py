@@ -73,6 +73,7 @@ def _image(image: Image, unit: int) -> Step:
         label=image.label,
         mask=image.mask,
         unit=unit if image.in_place else None,
+        fallback=image.fallback,
     )
 
 
@@ -85,7 +86,9 @@ def _edit(edit: Edit) -> Step:
     mode = parse_mode(edit.mode) if edit.mode is not None else stat.S_IMODE(os.stat(edit.new).st_mode)
     add = edit.action == "add"
     state = ABSENT if add else ANY
-    return file_step(target, new=new, mode=mode, old=old, state=state, label=edit.label, parents=add)
+    return file_step(
+        target, new=new, mode=mode, old=old, state=state, label=edit.label, parents=add, fallback=edit.fallback
+    )
 
 
 def _hashed(path: str) -> Hashed:

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
-from otastream.container import has_payload
+from otastream.container import has_fallback, has_payload, payloads_of
 from otastream.engines.segments import SegmentChecker
 from otastream.errors import Code, OtaError, error
 from otastream.fields import CODINGS
 from otastream.keys import Keys
-from otastream.model import WORKSPACE_MAX, Block, Chunk, CodingId, EngineId, Event, Head, Manifest, Preamble, Record
+from otastream.model import (
+    WORKSPACE_MAX,
+    Block,
+    Chunk,
+    CodingId,
+    EngineId,
+    Event,
+    File,
+    Head,
+    Manifest,
+    Preamble,
+    Record,
+    Ubi,
+)
 from otastream.native import Buffer, Decoder, Xxh64
 from otastream.stages.decompress import decompress
 from otastream.stages.read import Source, read
@@ -22,11 +35,14 @@ from otastream.views.parts import Frame, decode
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One record of a package. sent: bytes of its payload before compression, 0 without one."""
+    """One record of a package. sent: bytes of its payload before compression, 0 without one; fallback: those of the
+    payload that stands in for it.
+    """
 
     number: int
     record: Record
     sent: int
+    fallback: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,27 +76,30 @@ def _inspection(source: Source, keys: Keys | None, *, payloads: bool) -> Inspect
 
 
 def _entries(events: Iterable[Event], *, payloads: bool, workspace: int) -> Iterator[Entry]:
-    number, sent = -1, 0
+    number, sent = -1, [0]
     codings: frozenset[CodingId] = frozenset()
     record: Record | None = None
     payload: _Payload | _Segments | None = None
     try:
         for event in events:
             if isinstance(event, Head):
-                number, sent, record = number + 1, 0, event.record
+                number, sent, record = number + 1, [0], event.record
                 if isinstance(record, Manifest):
                     codings = frozenset(coding for coding, name in CODINGS.items() if name in record.needs)
                 payload = _opened(record, workspace, codings) if payloads and has_payload(record) else None
             elif isinstance(event, Chunk):
-                sent += len(event.data)
+                sent[-1] += len(event.data)
                 if payload is not None:
                     payload.feed(event.data)
             elif payload is not None:
                 payload.finish()
-            if record is not None and not (
-                isinstance(event, Chunk) or (isinstance(event, Head) and has_payload(record))
-            ):
-                yield Entry(number, record, sent)
+            if record is None or isinstance(event, Chunk) or (isinstance(event, Head) and has_payload(record)):
+                continue
+            if len(sent) < payloads_of(record):
+                sent.append(0)
+                payload = _opened(_in_full(record), workspace, codings) if payloads else None
+            else:
+                yield Entry(number, record, *sent)
     except OtaError as failure:
         if failure.record is None and number >= 0:
             failure.record = number
@@ -174,9 +193,18 @@ class _Segments:
 
 
 def _opened(record: Record, workspace: int, codings: frozenset[CodingId]) -> _Payload | _Segments:
+    if has_fallback(record):  # its codings need not be in the manifest
+        codings = frozenset(CodingId)
     if isinstance(record, Block) and record.unit is not None and record.source is not None:
         return _Segments(record, record.unit, record.source.size)
     return _Payload(record, workspace, codings)
+
+
+def _in_full(record: Record) -> Record:
+    """The record whose payload is its fallback."""
+    if not isinstance(record, Block | Ubi | File):
+        raise error(Code.INTERNAL, "a record of this kind has no fallback")
+    return replace(record, engine=EngineId.FULL, source=None, old_view=None, new_view=None, fallback=False)
 
 
 class _Zeros:

@@ -214,7 +214,9 @@ class Script:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """mask: bit n says that target n is written; None: all of them. unit, plan: as in ExpectInPlace, both or none."""
+    """mask: bit n says that target n is written; None: all of them. unit, plan: as in ExpectInPlace, both or none.
+    fallback: a second payload follows, the content in full, for where the first does not apply.
+    """
 
     targets: tuple[bytes, ...]
     size: int
@@ -228,6 +230,7 @@ class Block:
     note: str | None = None
     unit: int | None = None
     plan: int | None = None
+    fallback: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +245,7 @@ class Ubi:
     old_view: View | None = None
     new_view: View | None = None
     note: str | None = None
+    fallback: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +267,7 @@ class File:
     old_view: View | None = None
     new_view: View | None = None
     note: str | None = None
+    fallback: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,7 +347,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """The payload of the record before is complete."""
+    """A payload of the record before is complete. Of two payloads, the fallback comes second."""
 
 
 Event = Head | Chunk | Tail

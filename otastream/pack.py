@@ -155,7 +155,7 @@ def _watched(ready: Iterable[Ready], work: Work, summary: Summary, options: Pack
         size = getattr(item.record, "size", 0)
         if item.payload is not None:
             summary.content += size
-            summary.payload += item.payload.size
+            summary.payload += item.payload.size + (0 if item.fallback is None else item.fallback.size)
             summary.cached += item.cached
             summary.deltas += getattr(item.record, "engine", EngineId.FULL) is not EngineId.FULL
         yield item

@@ -12,6 +12,7 @@ from typing import Final
 from otastream import fields, gather
 from otastream.cache import DeltaCache
 from otastream.config import Folder, Release, check_release
+from otastream.container import has_fallback
 from otastream.fields import CODINGS
 from otastream.model import WORKSPACE_UNIT, Block, EngineId, File, Manifest, Ubi, When
 from otastream.options import PackOptions, check_options, engine_memory, engines, view_engine_memory, workspace_max
@@ -105,8 +106,9 @@ def _images(
     wanted = _limited(gather.images(release, unit=options.unit), options)
     for item in diff(wanted, engines=tried, memory=memory, views=views, cache=cache, scratch=options.scratch):
         images.append(item)
-        if item.payload is not None:
-            stack.callback(item.payload.close)
+        for payload in (item.payload, item.fallback):
+            if payload is not None:
+                stack.callback(payload.close)
         if isinstance(item.record, Block | Ubi):
             steps.expect(image_expect(item.record, item.scratch))
             steps.needs.add(fields.ENGINES[item.record.engine])
@@ -124,7 +126,8 @@ def _views(options: PackOptions, *, images: bool = False) -> Views | None:
 
 
 def _board_needs(steps: Steps, item: Ready) -> None:
-    steps.needs.update(CODINGS[coding] for coding in item.codings)
+    if not has_fallback(item.record):  # a board that has not all of them takes that
+        steps.needs.update(CODINGS[coding] for coding in item.codings)
     steps.workspace = max(steps.workspace, -(-item.workspace // WORKSPACE_UNIT) * WORKSPACE_UNIT)
 
 

@@ -122,7 +122,7 @@ class Ready:
     """A record whose engine is decided, with its payload where it has one. raw: its encoded header, if it is known.
     cached: its delta was made in an earlier run. codings: what a view in the payload needs of the board; workspace:
     bytes for view and engine; saved: about how many bytes of the package the view saves. scratch: bytes that the
-    temporary folder must hold while a node is updated onto itself.
+    temporary folder must hold while a node is updated onto itself. fallback: the second payload, where there is one.
     """
 
     record: Action
@@ -133,6 +133,7 @@ class Ready:
     workspace: int = 0
     saved: int = 0
     scratch: int = 0
+    fallback: Payload | None = None
 
 
 def basename(path: bytes) -> bytes:

@@ -61,13 +61,20 @@ def test_images(folder: Path) -> None:
     new = edited(image, 4)
     write(folder / "build/2.0/rootfs.squashfs", image)
     write(folder / "build/2.1/rootfs.squashfs", new)
-    (spec,) = blocks("how-to/ab-images.md", "toml")
+    spec, with_fallback = blocks("how-to/ab-images.md", "toml")
     write(folder / "release.toml", spec.encode())
     run("".join(blocks("how-to/ab-images.md", "sh")), folder)
     board = folder / "board/dev"
     assert (board / "mmcblk0p3").read_bytes()[: len(new)] == new
     assert (board / "mmcblk0p2").read_bytes() == image
     assert (folder / "update.ota").stat().st_size < len(new) / 4
+
+    write(folder / "release.toml", with_fallback.encode())
+    write(board / "mmcblk0p2", b"something else")
+    write(board / "mmcblk0p3", bytes(len(new)))
+    run("otastream pack --spec release.toml -o fb.ota && otastream apply fb.ota --root board -t board/tmp", folder)
+    assert (board / "mmcblk0p3").read_bytes()[: len(new)] == new
+    assert (folder / "fb.ota").stat().st_size > len(new)
 
 
 def test_scripts(folder: Path) -> None:

@@ -22,7 +22,7 @@ CASES = [case.__name__ for case in cases.CASES]
 FLASH = [
     name for name in CASES if name.startswith(("image", "in_place", "environment", "slots")) and "more" not in name
 ]
-FOLDER = [name for name in CASES if name != "volumes"]
+FOLDER = [name for name in CASES if not name.startswith("volumes")]
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +66,8 @@ def test_flash(machines: Path, folder: Path, name: str) -> None:
 
 def test_volumes(machines: Path, folder: Path) -> None:
     """Updates of UBI volumes, an environment on two of them among these."""
-    code, stdout, stderr = run.run(machines / "flash", [folder / "volumes"], "--thorough")
+    names = [folder / "volumes", folder / "volumes_fallback"]
+    code, stdout, stderr = run.run(machines / "flash", names, "--thorough")
     assert (code, stderr) == (0, "")
     assert run.counts(stdout)[0] > 100
 
@@ -95,6 +96,7 @@ def _kinds(package: Path) -> set[str]:
         words = [type(record).__name__, engine.name if engine is not None else ""]
         words.append("view" if getattr(record, "old_view", 0) or getattr(record, "new_view", 0) else "")
         words.append("in place" if getattr(record, "unit", None) is not None else "")
+        words.append("fallback" if getattr(record, "fallback", False) else "")
         found.add(" ".join(filter(None, words)))
     return found
 
@@ -108,9 +110,10 @@ def test_every_kind_and_engine_is_cut_on_all_chips(machines: Path, folder: Path)
         for kind in _kinds(folder / name / "package.ota"):
             chips.setdefault(kind, set()).add(chip)
     expected = {"Block FULL", "Block BSDIFF", "Block XREF", "Block BSDIFF view", "Block BSDIFF in place", "Env"}
+    expected.add("Block BSDIFF fallback")
     assert expected <= chips.keys()
     assert {kind: len(chips[kind] - {"UBI volumes"}) for kind in expected} == dict.fromkeys(expected, 6)
-    assert chips["Ubi BSDIFF"] == {"UBI volumes"}
+    assert chips["Ubi BSDIFF"] == chips["Ubi BSDIFF fallback"] == {"UBI volumes"}
 
 
 def test_flash_in_place_runs_on_every_chip(machines: Path, folder: Path) -> None:
@@ -133,7 +136,7 @@ def test_a_failing_block_that_the_cut_completed_is_used(machines: Path, folder: 
 def test_every_kind_of_record_is_cut(folder: Path) -> None:
     found = {word for name in CASES for kind in _kinds(folder / name / "package.ota") for word in kind.split()}
     kinds = {"Script", "Block", "Ubi", "File", "Delete", "Dir", "Link", "Move", "Env"}
-    assert found >= kinds | {"FULL", "BSDIFF", "XREF", "view"}
+    assert found >= kinds | {"FULL", "BSDIFF", "XREF", "view", "fallback"}
 
 
 def test_files_are_looked_into(folder: Path) -> None:

@@ -371,6 +371,9 @@ static void say_success(const struct board *b)
             fprintf(stderr, ", %llu of them %s right already", (unsigned long long)r->skipped,
                     r->skipped == 1 ? "was" : "were");
         }
+        if (r->fell_back > 0) {
+            fprintf(stderr, ", %llu of them in full: the delta did not apply", (unsigned long long)r->fell_back);
+        }
         fprintf(stderr, "; %llu bytes written\n", (unsigned long long)r->bytes_written);
     }
 }

@@ -217,6 +217,8 @@ static int check_needs(struct ota_exec *ex)
         used |= OTA_NEED_VIEW(r->old_view);
     if (r->new_view != OTA_VIEW_IDENTITY)
         used |= OTA_NEED_VIEW(r->new_view);
+    if ((r->has & OTA_HAS(FALLBACK)) != 0)
+        used |= OTA_NEED_FALLBACK | OTA_NEED_ENGINE(OTA_ENGINE_FULL);
     return (used & ~ex->needs) != 0 ? ERR(FORMAT) : 0;
 }
 
@@ -283,6 +285,23 @@ static void record_done(struct ota_exec *ex)
     (void)ota_exec_tick(ex);
 }
 
+/* A delta with its fallback behind it may fail, for whatever reason: what is half made is dropped, and the fallback
+ * makes the same content. Not so if somebody wants to stop. */
+static int set_aside(struct ota_exec *ex, int st)
+{
+    if (st >= 0 || !ex->spare || st == ERR(CANCELLED))
+        return st;
+    ota_exec_close(ex);
+    ex->report.status = 0;
+    ex->report.os_error = 0;
+    ex->report.detail[0] = '\0';
+    ex->report.bytes_done = ex->report.record_from;
+    ex->report.fell_back++;
+    ex->gave_up = 1;
+    ex->sink = OTA_SINK_SKIP;
+    return 0;
+}
+
 static int record_begin(struct ota_exec *ex)
 {
     struct ota_record *r = &ex->rec;
@@ -292,6 +311,8 @@ static int record_begin(struct ota_exec *ex)
         return st;
     ex->report.record_from = ex->report.bytes_done;
     ex->report.record_bytes = r->engine >= 0 ? r->size : 0;
+    ex->spare = (r->has & OTA_HAS(FALLBACK)) != 0;
+    ex->gave_up = 0;
     early = r->kind == OTA_KIND_MANIFEST || r->kind == OTA_KIND_EXPECT ||
             (r->kind == OTA_KIND_SCRIPT && r->when == OTA_SCRIPT_END);
     if (!early && ex->stage == OTA_AT_EXPECTS && (st = pass_preflight(ex)) != 0)
@@ -312,7 +333,7 @@ static int record_begin(struct ota_exec *ex)
     }
     if (st == 0 && r->engine >= 0)
         st = ota_exec_payload_begin(ex);
-    return st;
+    return set_aside(ex, st);
 }
 
 static int payload_end(struct ota_exec *ex)
@@ -323,6 +344,25 @@ static int payload_end(struct ota_exec *ex)
     if (ex->rec.kind == OTA_KIND_SCRIPT)
         return script_end(ex);
     return ex->rec.kind == OTA_KIND_FILE ? ota_exec_file_end(ex) : ota_exec_node_end(ex);
+}
+
+/* The delta is over, or was given up: its fallback comes, as the payload of the same record in full. */
+static int delta_end(struct ota_exec *ex)
+{
+    struct ota_record *r = &ex->rec;
+    int st = ex->gave_up ? 0 : set_aside(ex, payload_end(ex));
+    ex->spare = 0;
+    if (st != 0 || !ex->gave_up) {
+        ex->sink = OTA_SINK_SKIP;
+        return st;
+    }
+    r->engine = OTA_ENGINE_FULL;
+    r->old_view = r->new_view = OTA_VIEW_IDENTITY;
+    memset(&r->source, 0, sizeof r->source);
+    if (r->target_count > 0 && (st = ex->port.image_remove(ex->port.ctx, r->digest)) != 0)
+        return st; /* the delta may have built one, or an earlier run */
+    st = act(ex);
+    return st != 0 ? st : ota_exec_payload_begin(ex);
 }
 
 /* ---- the stream -------------------------------------------------------------------------------------------------- */
@@ -363,6 +403,8 @@ static int item_begin(struct ota_exec *ex)
         ex->split = OTA_SPLIT_CHUNK;
         return 0;
     }
+    if (ex->spare)
+        return delta_end(ex); /* and the next chunk is the first one of the fallback */
     ex->split = OTA_SPLIT_HEAD;
     if ((st = payload_end(ex)) == 0)
         record_done(ex);
@@ -387,7 +429,7 @@ static int take_header(struct ota_exec *ex, const uint8_t *data, size_t len)
 
 static int take_chunk(struct ota_exec *ex, const uint8_t *data, size_t len)
 {
-    int st = ota_exec_payload_feed(ex, data, len);
+    int st = set_aside(ex, ota_exec_payload_feed(ex, data, len));
     ex->item_left -= len;
     if (ex->item_left == 0)
         ex->split = OTA_SPLIT_CHUNK_HEAD;

@@ -75,6 +75,8 @@ struct ota_exec {
     struct ota_record rec;
     enum ota_sink sink;
     int payload_done;
+    int spare;   /* behind the payload at hand, a delta, stands the same content in full */
+    int gave_up; /* the delta did not apply */
     struct ota_xxh64 hash;
     struct ota_source source;
     struct ota_decoder decoder;

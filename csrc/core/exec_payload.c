@@ -187,6 +187,8 @@ int ota_exec_payload_begin(struct ota_exec *ex)
     o.window = ex->options.window;
     o.coder = ex->options.coder;
     o.codings = (uint32_t)(ex->needs >> 48);
+    if (ex->spare && o.coder != NULL) /* a delta that may fail does not ask for its codings in the manifest */
+        o.codings = o.coder->codings;
     if (r->source.type != OTA_SOURCE_NONE)
         o.source = ex->source;
     o.new_size = r->size;
@@ -263,7 +265,7 @@ int ota_exec_payload_end(struct ota_exec *ex)
 {
     int st;
     if (ex->sink == OTA_SINK_SKIP) {
-        ex->report.bytes_done += ex->rec.size;
+        ex->report.bytes_done = ex->report.record_from + ex->rec.size; /* once, whatever stands in for what */
         return 0;
     }
     if (ex->sink == OTA_SINK_IN_PLACE)

@@ -238,6 +238,7 @@ static const struct need_name need_names[] = {
     {"delete", OTA_NEED_KIND(OTA_KIND_DELETE)},
     {"dir", OTA_NEED_KIND(OTA_KIND_DIR)},
     {"env", OTA_NEED_KIND(OTA_KIND_ENV)},
+    {"fallback", OTA_NEED_FALLBACK},
     {"file", OTA_NEED_KIND(OTA_KIND_FILE)},
     {"full", OTA_NEED_ENGINE(OTA_ENGINE_FULL)},
     {"link", OTA_NEED_KIND(OTA_KIND_LINK)},
@@ -383,6 +384,7 @@ static int get_field(struct ota_cbor *c, uint64_t key, struct ota_record *rec, c
         return get_compatible(c, rec);
     case OTA_KEY_LINKS:
     case OTA_KEY_PARENTS:
+    case OTA_KEY_FALLBACK:
         return ota_cbor_uint(c, 1, &number) != 0 || number != 1 ? ERR(FORMAT) : 0;
     case OTA_KEY_MASK: /* stands behind the targets, since keys rise */
         st = get_u32(c, (1u << OTA_TARGETS_MAX) - 1u, &rec->mask);
@@ -418,11 +420,12 @@ static const struct kind_rule kind_rules[OTA_KINDS] = {
          K(MASK) | K(UNIT) | K(SCRATCH) | K(PLAN) | K(LABEL) | K(ENV)},
     {"script", K(WHEN) | K(ENGINE) | K(SIZE) | K(DIGEST), K(LABEL)},
     {"block", K(TARGETS) | K(SIZE) | K(DIGEST) | K(ENGINE),
-     K(SOURCE) | K(OLD_VIEW) | K(NEW_VIEW) | K(LABEL) | K(MASK) | K(NOTE) | K(UNIT) | K(PLAN)},
+     K(SOURCE) | K(OLD_VIEW) | K(NEW_VIEW) | K(LABEL) | K(MASK) | K(NOTE) | K(UNIT) | K(PLAN) | K(FALLBACK)},
     {"ubi", K(TARGETS) | K(SIZE) | K(DIGEST) | K(ENGINE),
-     K(SOURCE) | K(OLD_VIEW) | K(NEW_VIEW) | K(LABEL) | K(MASK) | K(NOTE)},
+     K(SOURCE) | K(OLD_VIEW) | K(NEW_VIEW) | K(LABEL) | K(MASK) | K(NOTE) | K(FALLBACK)},
     {"file", K(PATH) | K(SIZE) | K(DIGEST) | K(MODE),
-     K(ROOT) | META | K(ENGINE) | K(SOURCE) | K(OLD_VIEW) | K(NEW_VIEW) | K(LINKS) | K(LABEL) | K(PARENTS) | K(NOTE)},
+     K(ROOT) | META | K(ENGINE) | K(SOURCE) | K(OLD_VIEW) | K(NEW_VIEW) | K(LINKS) | K(LABEL) | K(PARENTS) | K(NOTE) |
+         K(FALLBACK)},
     {"delete", K(PATH) | K(TYPE), K(ROOT) | K(LABEL)},
     {"dir", K(PATH) | K(MODE), K(ROOT) | META | K(LABEL)},
     {"link", K(PATH) | K(TYPE) | K(TO), K(ROOT) | K(UID) | K(GID) | K(LABEL)},
@@ -448,7 +451,8 @@ static int check_in_place(const struct ota_record *rec)
     if (rec->unit == 0)
         return 0;
     if (rec->target_count != 1 || rec->source.type != OTA_SOURCE_SELF || !rec->source.has_digest ||
-        (rec->has & (K(MASK) | K(OLD_VIEW) | K(NEW_VIEW))) != 0 || rec->size == 0 || rec->source.size == 0)
+        (rec->has & (K(MASK) | K(OLD_VIEW) | K(NEW_VIEW) | K(FALLBACK))) != 0 || rec->size == 0 ||
+        rec->source.size == 0)
         return ERR(FORMAT);
     return (rec->size > rec->source.size ? rec->size : rec->source.size) / rec->unit >= OTA_UNITS_MAX ? ERR(LIMIT) : 0;
 }
@@ -488,6 +492,9 @@ static int check_relations(const struct ota_record *rec)
         if (rec->kind == OTA_KIND_FILE && rec->source.type == OTA_SOURCE_NODE)
             return ERR(FORMAT);
         if (payload_source != (rec->source.type != OTA_SOURCE_NONE))
+            return ERR(FORMAT);
+        /* only a delta has something to stand in for; without the digest nobody would see that it does not fit */
+        if ((rec->has & K(FALLBACK)) != 0 && !rec->source.has_digest)
             return ERR(FORMAT);
         return check_in_place(rec);
     case OTA_KIND_DELETE:

@@ -56,7 +56,8 @@ enum ota_key {
     OTA_KEY_SCRATCH = 33,
     OTA_KEY_PLAN = 34,
     OTA_KEY_NOTE = 35,
-    OTA_KEYS = 36,
+    OTA_KEY_FALLBACK = 36,
+    OTA_KEYS = 37,
 };
 
 enum ota_expect_type {
@@ -95,10 +96,11 @@ struct ota_record_source {
     struct ota_text node;
 };
 
-/* Bits of `needs`: kinds at their number (0..15), engines (16..31), views (32..47) and codings of parts (48..63) above.
- */
+/* Bits of `needs`: kinds at their number (0..15), engines (16..30), that a second payload stands in for the first (31),
+ * views (32..47) and codings of parts (48..63). */
 #define OTA_NEED_KIND(kind) (UINT64_C(1) << (kind))
 #define OTA_NEED_ENGINE(id) (UINT64_C(1) << (16 + (id)))
+#define OTA_NEED_FALLBACK (UINT64_C(1) << 31)
 #define OTA_NEED_VIEW(id) (UINT64_C(1) << (32 + (id)))
 #define OTA_NEED_CODING(id) (UINT64_C(1) << (48 + (id)))
 

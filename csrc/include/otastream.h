@@ -246,6 +246,7 @@ struct ota_report {
     uint64_t records_done;  /* records executed */
     uint64_t records_total; /* as the manifest says, 0 when it does not */
     uint64_t skipped;       /* of these, targets that were right already */
+    uint64_t fell_back;     /* of these, deltas that did not apply, in whose place their fallback was written */
     uint64_t left_out;      /* targets that somebody chose to leave alone */
     uint64_t bytes_done;    /* new bytes handled, for progress */
     uint64_t bytes_total;   /* as the manifest says, 0 when it does not */
@@ -425,9 +426,9 @@ struct ota_port {
     int (*stage_begin)(void *ctx, const struct ota_path *p, uint64_t size); /* a new file beside p */
     int (*stage_write)(void *ctx, const uint8_t *buf, size_t len);
     int (*stage_commit)(void *ctx, const struct ota_path *p, const struct ota_meta *m); /* meta, fsync, rename, dir */
-    void (*stage_abort)(void *ctx);                                                     /* forget it; always safe */
-    int (*set_meta)(void *ctx, const struct ota_path *p, const struct ota_meta *m);     /* only what differs */
-    int (*make_dir)(void *ctx, const struct ota_path *p, const struct ota_meta *m);     /* one level; exists is fine */
+    void (*stage_abort)(void *ctx); /* forget it, and an image or a volume that is half made; always safe */
+    int (*set_meta)(void *ctx, const struct ota_path *p, const struct ota_meta *m); /* only what differs */
+    int (*make_dir)(void *ctx, const struct ota_path *p, const struct ota_meta *m); /* one level; exists is fine */
     int (*remove)(void *ctx, const struct ota_path *p, int dir); /* gone is fine; a dir that is not empty stays: 1 */
     int (*symlink)(void *ctx, const struct ota_path *p, const char *text, size_t len, const struct ota_meta *m);
     int (*hard_link)(void *ctx, const struct ota_path *p, const struct ota_path *to);

@@ -279,6 +279,15 @@ int ota_posix_init(void *workspace, size_t len, const struct ota_posix_options *
     return status;
 }
 
+/* What is half made. */
+static void abort_all(void *ctx)
+{
+    struct ota_posix *p = ctx;
+    ota_tree_stage_abort(p);
+    ota_ubi_abort(p);
+    ota_image_abort(p);
+}
+
 void ota_posix_close(void *workspace)
 {
     struct ota_posix *p = workspace;
@@ -286,9 +295,7 @@ void ota_posix_close(void *workspace)
     if (p == NULL) {
         return;
     }
-    ota_tree_stage_abort(p);
-    ota_ubi_abort(p);
-    ota_image_abort(p);
+    abort_all(p);
     ota_script_cleanup(p);
     for (i = 0; i < OTA_SLOTS; i++) {
         (void)ota_fd_close(&p->slot[i].fd);
@@ -321,7 +328,7 @@ void ota_posix_port(void *workspace, struct ota_port *port)
     port->stage_begin = ota_tree_stage_begin;
     port->stage_write = ota_tree_stage_write;
     port->stage_commit = ota_tree_stage_commit;
-    port->stage_abort = ota_tree_stage_abort;
+    port->stage_abort = abort_all;
     port->set_meta = ota_tree_set_meta;
     port->make_dir = ota_tree_make_dir;
     port->remove = ota_tree_remove;

@@ -48,6 +48,9 @@ _OPTIONS: Final = (
     click.option("--ram", metavar="SIZE", help="Memory that applying may take, e.g. 512K: fits window and buffers."),
     click.option("--erase-block", metavar="SIZE", help="Largest erase block of the boards. [default: 64K]"),
     click.option("--in-place", is_flag=True, help="Update every image with one target onto itself; see --scratch."),
+    click.option("--fallback", is_flag=True, help="Send every image and single file with old in full, too, behind its "
+                 "delta: a board that has another old, or cannot compress the same way, takes that. The package is as "
+                 "large as both together. Not for folders, nor in place."),
     click.option("--scratch", metavar="SIZE", help="What an update in place may keep on the board. [default: 256K]"),
     click.option("--delta-max", metavar="SIZE", help="Send larger files in full. [default: none]"),
     click.option("-j", "--jobs", type=click.IntRange(1, 256), help="Threads that make deltas. [default: one a CPU]"),
@@ -89,6 +92,7 @@ class Arguments:
     ram: str | None
     erase_block: str | None
     in_place: bool
+    fallback: bool
     scratch: str | None
     delta_max: str | None
     jobs: int | None
@@ -119,10 +123,12 @@ class Arguments:
             end=self.end_script or release.scripts.end,
             inline=release.scripts.inline,
         )
-        images = _in_place(release.image) if self.in_place else release.image
+        if self.in_place:
+            release = msgspec.structs.replace(release, image=_in_place(release.image))
+        if self.fallback:
+            release = _fallback(release)
         return msgspec.structs.replace(
             release,
-            image=images,
             name=self.name or release.name,
             version=self.package_version or release.version,
             compatible=self.compatible or release.compatible,
@@ -170,6 +176,21 @@ def _in_place(images: tuple[Image, ...]) -> tuple[Image, ...]:
     return tuple(
         msgspec.structs.replace(image, in_place=True, source=None) if can(image) else image for image in images
     )
+
+
+def _fallback(release: Release) -> Release:
+    """Everything that can have a fallback has one. USAGE: nothing can."""
+    images = tuple(
+        msgspec.structs.replace(image, fallback=True) if image.old is not None and not image.in_place else image
+        for image in release.image
+    )
+    files = tuple(
+        msgspec.structs.replace(edit, fallback=True) if edit.action == "update" and edit.old is not None else edit
+        for edit in release.file
+    )
+    if not (any(image.fallback for image in images) or any(edit.fallback for edit in files)):
+        raise error(Code.USAGE, "--fallback needs an [[image]] or [[file]] with old in --spec, that is not in place")
+    return msgspec.structs.replace(release, image=images, file=files)
 
 
 def watched(options: PackOptions, progress: _progress.Progress) -> PackOptions:

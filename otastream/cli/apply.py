@@ -156,6 +156,8 @@ def execute(
     else:
         were = "was" if report.skipped == 1 else "were"
         skipped = f", {report.skipped} of them {were} right already" if report.skipped else ""
+        if report.fell_back:
+            skipped += f", {report.fell_back} of them in full: the delta did not apply"
         written = _output.size(report.bytes_written)
         click.echo(
             f"{_output.count(report.records_done, 'record')} executed{skipped}{left_out}; {written} written", err=True

@@ -11,6 +11,7 @@ from typing import Final
 import click
 
 from otastream.cli import _describe, _output
+from otastream.container import has_fallback
 from otastream.inspection import Entry, inspect_package
 from otastream.model import End, Expect, Manifest, Preamble
 
@@ -37,7 +38,10 @@ def command(package: str, as_json: bool, everything: bool) -> None:
     if as_json:
         click.echo(json.dumps({"kind": "preamble"} | _describe.preamble_json(inspection.preamble)))
         for entry in entries:
-            click.echo(json.dumps({"number": entry.number, "sent": entry.sent} | _describe.as_json(entry.record)))
+            sent = {"number": entry.number, "sent": entry.sent}
+            if has_fallback(entry.record):
+                sent["fallback_sent"] = entry.fallback
+            click.echo(json.dumps(sent | _describe.as_json(entry.record)))
         click.echo(json.dumps({"kind": "totals"} | totals.as_json(inspection.preamble)))
         return
     _show(inspection.preamble, entries, totals)
@@ -51,6 +55,7 @@ class _Totals:
     expects: int = 0
     sent: int = 0
     full: int = 0
+    fallback: int = 0
     engines: dict[str, Counter[str]] = field(default_factory=dict)
     """By engine: records, sent, full; in the order in which they come."""
 
@@ -60,7 +65,8 @@ class _Totals:
                 self.expects += 1
             elif not isinstance(entry.record, (Manifest, End)):
                 self.records += 1
-                self.sent += entry.sent
+                self.sent += entry.sent + entry.fallback
+                self.fallback += entry.fallback
                 self.full += getattr(entry.record, "size", 0)
                 if name := _describe.engine(entry.record):
                     numbers = {"records": 1, "sent": entry.sent, "full": getattr(entry.record, "size", 0)}
@@ -73,6 +79,7 @@ class _Totals:
             "expects": self.expects,
             "sent": self.sent,
             "full": self.full,
+            "fallback": self.fallback,
             "package": preamble.length,
             "engines": {name: dict(numbers) for name, numbers in self.engines.items()},
         }
@@ -97,6 +104,8 @@ def _show(preamble: Preamble, entries: Iterator[Entry], totals: _Totals) -> None
             click.echo(_row(entry))
             if note := getattr(entry.record, "note", None):
                 click.echo(f"  {_output.printable(note)}")
+            if entry.fallback:
+                click.echo(f"  fallback: {_output.size(entry.fallback)} in full, where the delta does not apply")
     for name, numbers in totals.engines.items():
         click.echo(
             f"{name}: {_output.count(numbers['records'], 'record')}, {_output.size(numbers['sent'])} sent for "

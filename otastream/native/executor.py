@@ -46,6 +46,7 @@ class Report:
     records_done: int
     records_total: int
     skipped: int
+    fell_back: int
     left_out: int
     bytes_done: int
     bytes_total: int
@@ -115,6 +116,7 @@ def _report(raw: Any) -> Report:
         records_done=raw.records_done,
         records_total=raw.records_total,
         skipped=raw.skipped,
+        fell_back=raw.fell_back,
         left_out=raw.left_out,
         bytes_done=raw.bytes_done,
         bytes_total=raw.bytes_total,

@@ -159,7 +159,7 @@ class _Maker:
         if action is None:
             raise ValueError("a step without an action cannot be sent")
         if content is None or step.made is not None:
-            return Ready(action, step.made, step.raw, step.cached)
+            return Ready(action, step.made, step.raw, step.cached, fallback=_fallback(action, content))
         if isinstance(action, Block) and action.unit is not None:
             return self._in_place(action, action.unit, content)
         found = self._content(content) if content.old is not None and self._engines else _Delta()
@@ -173,6 +173,7 @@ class _Maker:
             found.codings,
             found.workspace,
             found.saved,
+            fallback=_fallback(record, content),
         )
 
     def _content(self, content: Content) -> _Delta:
@@ -396,10 +397,18 @@ def _full(action: Action) -> Action:
     if isinstance(action, File | Block | Ubi):
         if isinstance(action, Block):
             action = replace(action, unit=None, plan=None)
-        return action if action.engine is EngineId.FULL else replace(action, engine=EngineId.FULL, source=None)
+        if action.engine is not EngineId.FULL:
+            action = replace(action, engine=EngineId.FULL, source=None, fallback=False)
+        return action
     if isinstance(action, Script):
         return action
     raise ValueError("a record of this kind has no payload")
+
+
+def _fallback(action: Action, content: Content | None) -> _FilePayload | None:
+    """What a record sends behind its delta, if that may fail."""
+    wanted = isinstance(action, File | Block | Ubi) and action.fallback
+    return _FilePayload(content) if wanted and content is not None else None
 
 
 def _coded(action: Action, engine: EngineId) -> Action:

@@ -38,8 +38,10 @@ def send(item: Ready) -> Iterator[Event]:
     if item.payload is None:
         yield Head(item.record, item.raw)
         return
-    with contextlib.closing(item.payload):
-        yield Head(item.record, item.raw)
-        for chunk in item.payload.chunks():
-            yield Chunk(chunk)
-        yield Tail()
+    yield Head(item.record, item.raw)
+    for payload in (item.payload, item.fallback):
+        if payload is not None:
+            with contextlib.closing(payload):
+                for chunk in payload.chunks():
+                    yield Chunk(chunk)
+                yield Tail()

@@ -28,7 +28,7 @@ def _plain(step: Step) -> Step:
     expects = tuple(
         replace(expect, source=None) if isinstance(expect, ExpectTree) else expect for expect in step.expects
     )
-    action = replace(action, engine=EngineId.FULL, source=None)
+    action = replace(action, engine=EngineId.FULL, source=None, fallback=False)
     if isinstance(action, Block):
         action = replace(action, unit=None, plan=None)
     return replace(step, expects=expects, action=action, content=replace(content, old=None, old_size=0, old_digest=0))

@@ -55,10 +55,11 @@ def image_step(
     label: str | None = None,
     mask: int | None = None,
     unit: int | None = None,
+    fallback: bool = False,
 ) -> Step:
     """Write an image to each of the targets. old: what ``source`` (a node; None: the first target) holds before.
     mask: bit n says that target n is written; None: all are. unit: the target, which holds old, is updated in place, so
-    many bytes at once.
+    many bytes at once. fallback: if a delta is sent, so is the image, for boards where it does not apply.
 
     Without expects, since what must hold depends on whether a delta is sent: see ``image_expect``.
     """
@@ -71,7 +72,7 @@ def image_step(
     if unit is not None and size > 0:
         step = Block(targets, size, digest, EngineId.BSDIFF, where, label, unit=unit)
         return Step(Change.CHANGED, (), step, Content(path, size, digest, *old))
-    action = make(targets, size, digest, EngineId.BSDIFF, where, label, mask)
+    action = make(targets, size, digest, EngineId.BSDIFF, where, label, mask, fallback=fallback)
     return Step(Change.CHANGED, (), action, Content(path, size, digest, *old))
 
 
@@ -82,7 +83,8 @@ def image_expect(record: Block | Ubi, scratch: int) -> ExpectNode | ExpectInPlac
         if source is not None and unit is not None and plan is not None:
             about = record.targets, record.size, record.digest
             return ExpectInPlace(*about, source, unit, scratch, plan, record.label)
-    return ExpectNode(record.targets, record.size, record.digest, record.source, record.mask, record.label)
+    source = None if record.fallback else record.source
+    return ExpectNode(record.targets, record.size, record.digest, source, record.mask, record.label)
 
 
 def file_step(
@@ -94,10 +96,12 @@ def file_step(
     state: State = ANY,
     label: str | None = None,
     parents: bool = False,
+    fallback: bool = False,
 ) -> Step:
     """Make one file. old: the content that is there before; without it the path must be in ``state``.
 
-    parents: folders that are missing are made, all but the topmost, which may be a mount point.
+    parents: folders that are missing are made, all but the topmost, which may be a mount point. fallback: if a delta is
+    sent, so is the content, for boards that have another one there, or none.
     """
     check_node(target)
     path, size, digest = new
@@ -106,13 +110,16 @@ def file_step(
     if parents:  # the topmost folder may be a symbolic link; only a root is followed through one
         top, _, name = target[1:].partition(b"/")
         root = b"/" + top
-    before: State = state if old is None else FileState(old[1], old[2])
+    before: State = state if old is None or fallback else FileState(old[1], old[2])
     expect = ExpectTree(name, before, FileState(size, digest), root=root, label=label)
     change = Change.ADDED if before == ABSENT else Change.CHANGED
     if old is None or old[1] == 0 or size == 0:
         action = File(name, size, digest, mode, root=root, engine=EngineId.FULL, label=label, parents=parents)
         return Step(change, (expect,), action, Content(path, size, digest))
-    action = File(name, size, digest, mode, root=root, engine=EngineId.BSDIFF, source=Source(old[1]), label=label)
+    source = Source(old[1], old[2] if fallback else None)  # else the expect has the digest
+    action = File(
+        name, size, digest, mode, root=root, engine=EngineId.BSDIFF, source=source, label=label, fallback=fallback
+    )
     return Step(change, (expect,), action, Content(path, size, digest, *old))
 
 

@@ -267,7 +267,9 @@ static int p_stage_commit(void *ctx, const struct ota_path *p, const struct ota_
 
 static void p_stage_abort(void *ctx)
 {
-    ((struct board_model *)ctx)->staging = 0;
+    struct board_model *b = ctx;
+    b->staging = 0;
+    b->update = NULL; /* its node goes on saying that it was not finished */
 }
 
 static int p_set_meta(void *ctx, const struct ota_path *p, const struct ota_meta *m)

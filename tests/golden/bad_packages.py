@@ -314,6 +314,34 @@ def _unsupported() -> Iterator[tuple[str, bytes]]:
     yield "link-type-2", b.record(b.LINK, _PATH | {b.TYPE: 2, b.TO: b"b"})
 
 
+def _fallbacks() -> Iterator[tuple[str, bytes]]:
+    """Records with a fallback. The source of the delta is another one than readers are tried with."""
+    needs = b.manifest(["block", "bsdiff", "dir", "fallback", "file", "full"])
+    known = _PATH | b.content(_TEXT) | {b.MODE: 0, b.ENGINE: 1, b.SOURCE: {b.SIZE: 13, b.DIGEST: 1}}
+    delta = b.triple([(13, b"")], b"")
+    flagged = known | {b.FALLBACK: 1}
+    right = b.record(b.FILE, flagged, delta) + b.chunks(_TEXT)
+    for name, number in (("0", 0), ("2", 2), ("bytes", b"")):
+        yield f"format-fallback-{name}", needs + b.record(b.FILE, known | {b.FALLBACK: number}, delta) + b.ENDING
+    full = b.record(b.FILE, _FILE | {b.FALLBACK: 1}, _TEXT) + b.chunks(_TEXT)
+    yield "format-fallback-of-full", needs + full + b.ENDING
+    loose = b.record(b.FILE, flagged | {b.SOURCE: {b.SIZE: 13}}, delta) + b.chunks(_TEXT)
+    yield "format-fallback-source-without-digest", needs + loose + b.ENDING
+    in_place = b.record(b.BLOCK, _ONTO_ITSELF | {b.ENGINE: 1, b.FALLBACK: 1}, b"") + b.chunks(_TEXT)
+    yield "format-fallback-in-place", needs + in_place + b.ENDING
+    meta = b.record(b.FILE, _META | {b.FALLBACK: 1}) + b.chunks(_TEXT)
+    yield "format-fallback-without-payload", needs + meta + b.ENDING
+    for lacking in ("fallback", "full"):
+        names = [name for name in ("bsdiff", "fallback", "file", "full") if name != lacking]
+        yield f"format-fallback-needs-lacks-{lacking}", b.manifest(names) + right + b.ENDING
+    alone = b.record(b.FILE, flagged, delta)
+    yield "format-fallback-missing", needs + alone
+    yield "format-fallback-is-a-record", needs + alone + b.ENDING  # its header is taken for a chunk
+    yield "unsupported-fallback-of-dir", needs + b.record(b.DIR, _PATH | {b.MODE: 0, b.FALLBACK: 1}) + b.ENDING
+    yield "delta-fallback-short", needs + alone + b.chunks(_TEXT[:-1]) + b.ENDING
+    yield "delta-fallback-long", needs + alone + b.chunks(_TEXT + b"\0") + b.ENDING
+
+
 def _missing() -> Iterator[tuple[str, bytes]]:
     """Each required field left out once."""
     kinds = {
@@ -631,7 +659,7 @@ def _xref_segments() -> Iterator[tuple[str, bytes]]:
 def packages() -> Iterator[tuple[str, bytes]]:
     for part in (_preambles, _frames, _codecs, _outer):
         yield from part()
-    for name, records in _streams():
+    for name, records in (*_streams(), *_fallbacks()):
         yield name, b.Package(records).build()
     for name, record in _encodings():
         yield name, b.Package(b.stream(record)).build()

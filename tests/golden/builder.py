@@ -28,7 +28,7 @@ ROOT, PATH, SIZE, DIGEST, MODE, UID, GID, ENGINE, SOURCE = range(1, 10)
 TARGETS, OLD_VIEW, NEW_VIEW, XATTRS, WHEN, LABEL, TO, TYPE, OLD = range(10, 19)
 NEW, NAME, VERSION, CREATED, RECORDS, BYTES, COMPATIBLE, LINKS, NEEDS = range(19, 28)
 MASK, PARENTS, ENV_CHANGES = 28, 29, 30
-UNIT, SCRATCH, PLAN = 32, 33, 34
+UNIT, SCRATCH, PLAN, FALLBACK = 32, 33, 34, 36
 # kinds
 END, MANIFEST, EXPECT, SCRIPT, BLOCK, UBI, FILE, DELETE, DIR, LINK, MOVE, ENV = range(12)
 
@@ -56,8 +56,12 @@ def record(kind: int, fields: Mapping[int, Any], payload: bytes | None = None, *
     stream = string(header(kind, fields))
     if payload is None:
         return stream
-    chunks = [string(payload[pos : pos + cut]) for pos in range(0, len(payload), cut)]
-    return stream + b"".join(chunks) + string(b"")
+    return stream + chunks(payload, cut=cut)
+
+
+def chunks(payload: bytes, *, cut: int = 65536) -> bytes:
+    """A payload of the stream, cut into chunks of `cut` bytes, and its end."""
+    return b"".join(string(payload[pos : pos + cut]) for pos in range(0, len(payload), cut)) + string(b"")
 
 
 def manifest(needs: Sequence[str] = ALL_NEEDS) -> bytes:
@@ -240,7 +244,8 @@ def count_records(data: bytes) -> int:
     while True:
         kind, fields = cbor2.loads(decoder.decode())
         records += 1
-        while ENGINE in fields and decoder.decode():
-            pass
+        for _ in range((ENGINE in fields) + (FALLBACK in fields)):
+            while decoder.decode():
+                pass
         if kind == END:
             return records

@@ -178,6 +178,22 @@ def _environments() -> Iterator[tuple[str, bytes]]:
     yield "env", b.manifest(["env"]) + b"".join(records) + b.ENDING
 
 
+def _fallbacks() -> Iterator[tuple[str, bytes]]:
+    """Deltas with their content in full behind them."""
+    flagged = _DELTA_FIELDS | {b.FALLBACK: 1}
+    nodes = {b.TARGETS: [b"/dev/mtd4", b"/dev/mtd5"], b.MASK: 2}
+    kinds = {
+        "block": b.record(b.BLOCK, nodes | flagged | {b.SOURCE: _NODE_SOURCE}, _DELTA) + b.chunks(_TEXT),
+        "ubi": b.record(b.UBI, {b.TARGETS: [b"/dev/ubi0_1"]} | flagged | {b.SOURCE: _FILE_SOURCE}, _DELTA)
+        + b.chunks(_TEXT, cut=1),
+        "file": b.record(b.FILE, {b.PATH: b"a", b.MODE: 0o644, b.SOURCE: _SELF_KNOWN} | flagged, _DELTA)
+        + b.chunks(_TEXT)
+        + b.record(b.FILE, {b.PATH: b"b", b.MODE: 0o644} | _FULL, _TEXT),
+    }
+    for name, records in kinds.items():
+        yield f"fallback-{name}", b.manifest(sorted({name, "bsdiff", "fallback", "file", "full"})) + records + b.ENDING
+
+
 def _deltas() -> Iterator[tuple[str, bytes]]:
     """Payloads of engine bsdiff that use each part of the coding."""
     cases = {
@@ -244,6 +260,6 @@ def packages() -> Iterator[tuple[str, bytes]]:
         yield f"{name}-none", b.Package(records).build()
         yield f"{name}-gzip", b.Package(b.gzip_stored(records), b.GZIP, 15).build()
         yield f"{name}-zstd", b.Package(b.zstd_raw(records), b.ZSTD, 17).build()
-    for name, records in (*_limits(), *_environments(), *_deltas()):
+    for name, records in (*_limits(), *_environments(), *_fallbacks(), *_deltas()):
         yield name, b.Package(records).build()
     yield from _containers()

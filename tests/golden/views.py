@@ -63,6 +63,11 @@ def good() -> Iterator[tuple[str, bytes]]:
     yield "view-nothing-of-the-engine", package(record(7, _NEW, _MEMORY + new(keep(7, 0), b"\0")))
     yield "view-gnu-gzip", package(record(5, _NEW, _MEMORY + new(part(5), _numbers(1, 4, 9)) + literals))
     yield "view-jffs2", package(record(5, _NEW, _MEMORY + new(part(5), _numbers(1, 7, 3 | 12 << 4)) + literals))
+    fields = {b.PATH: b"a", b.MODE: 0, **b.content(bytes(5)), b.ENGINE: 1, b.FALLBACK: 1, b.NEW_VIEW: 1}
+    about = fields | {b.SOURCE: {b.SIZE: _OLD_SIZE, b.DIGEST: 1}}  # its coding is not among the needs
+    rebuilt = b.record(b.FILE, about, _MEMORY + new(part(5)) + literals) + b.chunks(bytes(5))
+    needs = b.manifest(["bsdiff", "fallback", "file", "full", "view-parts"])
+    yield "view-fallback", package(needs + rebuilt + b.ENDING)
     yield "view-no-parts", package(record(5, _OLD, _MEMORY + old([]) + literals))
 
 

@@ -248,6 +248,21 @@ def scripts(case: Case) -> None:
     case.pack(Release(version="2.0", folder=(case.config(),), scripts=made))
 
 
+def contents_fallback(case: Case) -> None:
+    """Single files with a fallback: one that is as expected, one that is not, one that is not there."""
+    base = _blob(70, 20_000)
+    for name, held in (("old", base), ("other", _blob(71, 9000)), ("none", None)):
+        new = _edited(base, len(name))
+        case.both(name, held, new)
+    case.touched.clear()  # whatever they hold
+    edits = (
+        Edit(action="update", dest=f"/config/{name}", old=case.file("base", base),
+             new=str(case.new / "root/config" / name), fallback=True)
+        for name in ("old", "other", "none")
+    )  # fmt: skip
+    case.pack(Release(file=tuple(edits)))
+
+
 # ---- images ------------------------------------------------------------------------------------------------------
 
 _SIZE: Final = 100_000
@@ -294,6 +309,46 @@ def image_both_slots_delta(case: Case) -> None:
 def image_onto_itself(case: Case) -> None:
     """Built in the temporary folder first."""
     _image(case, "p", delta=True)
+
+
+def _fallbacks(case: Case, held: bytes) -> None:
+    """Deltas with a fallback, of one node from another and of one onto itself. held: what the board has for old."""
+    old = _blob(11, _SIZE)
+    new = _edited(old, 4)
+    room = _ROOM[: len(old + _ROOM) - len(held)]
+    case.node("a", held + room, new + (held + room)[len(new) :], checked=False)
+    case.node("b", held + room, held + room, checked=False)
+    case.node("p", held + room, new + (held + room)[len(new) :], checked=False)
+    local = case.file("new.img", new), case.file("old.img", old)
+    images = (
+        Image(new=local[0], targets=("/dev/a",), old=local[1], source="/dev/b", fallback=True),
+        Image(new=local[0], targets=("/dev/p",), old=local[1], fallback=True),
+    )
+    (case.folder / "images").write_text("".join(f"/dev/{name} {len(new)}\n" for name in "abp"))
+    case.pack(Release(image=images))
+
+
+def image_fallback(case: Case) -> None:
+    """The deltas apply, and what stands behind them is not used."""
+    _fallbacks(case, _blob(11, _SIZE))
+
+
+def image_fallback_other(case: Case) -> None:
+    """The board has something else for old: what is half made by then makes room for the whole."""
+    _fallbacks(case, _blob(72, _SIZE))
+
+
+def volumes_fallback(case: Case) -> None:
+    """The same for UBI volumes: the update of one is begun, given up and begun again."""
+    (case.folder / "volumes").write_text("1\n")
+    old, held = _blob(73, 40_000), _blob(74, 41_000)
+    new = _edited(old, 3)
+    case.node("ubi0_0", held, new + held[len(new) :], checked=False)
+    case.node("ubi0_1", held, held, checked=False)
+    (case.folder / "images").write_text(f"/dev/ubi0_0 {len(new)}\n/dev/ubi0_1 {len(held)}\n")
+    image = Image(new=case.file("new.img", new), targets=("/dev/ubi0_0",), old=case.file("old.img", old), kind="ubi",
+                  source="/dev/ubi0_1", fallback=True)  # fmt: skip
+    case.pack(Release(image=(image,)))
 
 
 def _zipped(seed: int) -> bytes:
@@ -527,11 +582,12 @@ def everything(case: Case) -> None:
 
 
 CASES: Final[tuple[Callable[[Case], None], ...]] = (
-    contents_full, contents_delta, contents_xref, contents_views, tree, hard_links, chain, alike, edits, scripts,
+    contents_full, contents_delta, contents_xref, contents_views, contents_fallback, tree, hard_links, chain, alike,
+    edits, scripts,
     image_full, image_both_slots, image_from_other_slot, image_both_slots_delta, image_onto_itself,
-    image_view, image_view_onto_itself, image_xref_onto_itself,
+    image_view, image_view_onto_itself, image_xref_onto_itself, image_fallback, image_fallback_other,
     in_place, in_place_shuffled, in_place_wide, in_place_xref, in_place_and_more,
-    environment, slots, slots_marked_good, volumes, everything,
+    environment, slots, slots_marked_good, volumes, volumes_fallback, everything,
 )  # fmt: skip
 
 
