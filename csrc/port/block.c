@@ -47,13 +47,16 @@ static int block_read(void *ctx, uint64_t off, uint8_t *buf, size_t len)
 static int block_prog(void *ctx, uint64_t off, const uint8_t *buf, size_t len)
 {
     struct ota_posix_slot *s = ctx;
+    int status;
     if (s->fd < 0) {
         return ota_posix_refuse(s->owner, OTA_E_INTERNAL);
     }
     if (off > s->size || len > s->size - off) {
         return ota_posix_refuse(s->owner, OTA_E_TOO_SMALL); /* a file that stands for a device never grows */
     }
-    return ota_fd_write_at(s->owner, s->fd, off, buf, len);
+    status = ota_fd_write_at(s->owner, s->fd, off, buf, len);
+    /* writing to a block device takes no space: its end has come nearer, as that of one that was pulled out (to 0) */
+    return status == -OTA_E_SPACE && s->is_block ? ota_posix_fail(s->owner, ENODEV) : status;
 }
 
 /* Make it durable, and drop what is cached, so that reading back asks the medium and not the page cache. */
