@@ -57,6 +57,12 @@ def write(path: Path, content: bytes, mode: int = 0o644) -> None:
     path.chmod(mode)
 
 
+def overwrite(path: Path, content: bytes) -> None:
+    """Write a file without emptying it first: after that a file system may wait for the disk, which adds up."""
+    with path.open("r+b" if path.exists() else "wb", buffering=0) as file:
+        assert file.write(content) == file.truncate() == len(content)
+
+
 def edited(content: bytes, seed: int) -> bytes:
     """Content as a new build would have it: some bytes differ, a piece is gone, a piece is new."""
     rng = random.Random(seed)

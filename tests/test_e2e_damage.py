@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e_support import Applier, applier_named, apply_args, board, pack, state, write
+from e2e_support import Applier, applier_named, apply_args, board, overwrite, pack, state, write
 from otastream.cli.main import run
 from otastream.errors import Code
 
@@ -29,7 +29,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def refused(root: Path, content: bytes, path: Path, capsys: pytest.CaptureFixture[str], *, apply: bool) -> None:
     """Both commands and the board program fail with a code of the group package; no traceback."""
-    path.write_bytes(content)
+    overwrite(path, content)
     assert run(["verify", str(path)]) in PACKAGE_CODES
     if apply:
         assert (code := run([str(a) for a in apply_args(path, root)])) in PACKAGE_CODES

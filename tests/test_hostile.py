@@ -532,6 +532,21 @@ def test_a_temporary_folder_that_is_full_or_read_only(
     assert (root.parent / "left").read_text() == ""
 
 
+def test_a_temporary_folder_that_nothing_needs(applier: Applier, root: Path, outside: Path) -> None:
+    """Files, and an image made from another slot, keep no journal: it may as well be read-only."""
+    (root / ".saved").mkdir()
+    (root.parent / "seen").mkdir()
+    old, new = b.noise(100_000), b.noise(100_000)[::-1]
+    write(root / "dev/p", bytes(100_000))
+    write(root / "dev/q", old)
+    source = {b.SIZE: len(old), b.DIGEST: b.xxh(old), b.TARGETS: [b"/dev/q"]}
+    fields = {b.TARGETS: [b"/dev/p"], b.SIZE: len(new), b.DIGEST: b.xxh(new), b.ENGINE: 1, b.SOURCE: source}
+    package = put(root, file(b"a"), b.record(b.BLOCK, fields, b.triple([], new)))
+    assert _mounted(root, "ro", applier, package, at="tmp") == 0
+    assert (root / "dev/p").read_bytes() == new
+    assert (root / "dev/q").read_bytes() == old
+
+
 # ---- views of files ------------------------------------------------------------------------------------------------
 
 PACKED = zlib.compress(b"what is inside of a file " * 40, 9)

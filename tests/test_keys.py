@@ -333,3 +333,5 @@ def test_keys_of_openssl(applier: Applier, root: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     openssl("pkey", "-in", tmp_path / "own.pem", "-pubout", "-out", tmp_path / "exported.pem")
     assert (tmp_path / "exported.pem").read_bytes() == (tmp_path / "own.pub.pem").read_bytes()
+    openssl("pkey", "-in", tmp_path / "own.pem", "-out", tmp_path / "rewritten.pem")
+    assert (tmp_path / "rewritten.pem").read_bytes() == (tmp_path / "own.pem").read_bytes()
