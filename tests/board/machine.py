@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from board.newc import Archive
 from board.provide import HERE, RAM_AST2600, Kit
+from scripts.newc import Archive
 
 TIMEOUT = 240.0
 COMMON = ("-nographic", "-nodefaults", "-serial", "stdio", "-no-reboot")

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from board import kernel
-from board.newc import Archive
+from scripts.newc import Archive
 
 HERE = Path(__file__).resolve().parent
 TREE = HERE.parent.parent
@@ -265,7 +265,13 @@ def provide() -> Kit:
         user = _fetched("userland", "armhf", lambda: ["busybox-static", "mtd-utils", "libc6"])
         virt, ast = _kernels(root)
         dtb = next((root / "usr/lib").glob("linux-image-*/aspeed-ast2600-evb.dtb"))
-        inputs = [root / ".packages", user / ".packages", Path(__file__), HERE / "guest/init.sh", HERE / "newc.py"]
+        inputs = [
+            root / ".packages",
+            user / ".packages",
+            Path(__file__),
+            HERE / "guest/init.sh",
+            TREE / "scripts/newc.py",
+        ]
         base = _made("base.cpio.gz", inputs, lambda out: _base(root, user, out))
         run(sys.executable, TREE / "scripts/boardbuild.py", "armhf")
         built = TREE / "build/board/armhf/otaunpack"
