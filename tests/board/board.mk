@@ -18,3 +18,9 @@ kills-board: build ## switch the emulated board off in the midst of updates, BOA
 .PHONY: test-board-full
 test-board-full: export OTA_BOARD_FULL = 1
 test-board-full: test-board ## the same with cuts at every point and the RAM bounds at full size
+
+.PHONY: board-squashfs
+board-squashfs: export OTA_BOARD_FULL = 1
+board-squashfs: build ## the corpus's squashfs images on the emulated board, within their memory: an hour; ARGS="-k gzip"
+	$(PY) -m scripts.corpus rootfs squashfs-gzip squashfs-xz squashfs-zstd
+	$(PY) -m pytest tests/board/test_squashfs.py --durations=0 -rsP $(ARGS)

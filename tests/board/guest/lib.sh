@@ -18,8 +18,8 @@ same() { cmp -n "$(stat -c %s "$1")" "$1" "$2" || fail "$2 is not $1"; }
 tree() {
     (
         cd "$1"
-        find . -type f | sort | xargs -r sha256sum
-        find . ! -type l ! -name lost+found | sort | xargs stat -c '%a %n'
+        find . -type f -print0 | sort -z | xargs -0 -r sha256sum
+        find . ! -type l ! -name lost+found -print0 | sort -z | xargs -0 stat -c '%a %n'
         find . -type l | sort | while read -r link; do echo "$(readlink "$link") <- $link"; done
     )
 }
