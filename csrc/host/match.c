@@ -9,7 +9,8 @@
  *   Whether a byte is cheap as a literal is estimated from how often it occurs in new.
  *
  * A diagonal is the set of pairs (position in old, position in new) of one distance. The constants below were chosen by
- * the size after zstd -19 with a window of 128 KiB, on ARM libraries, busybox and kernel modules. */
+ * the size after zstd -19 with a window of 128 KiB, on ARM libraries, busybox and kernel modules; those of triples and
+ * runs by that after LZMA2 with 256 KiB. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,9 +30,10 @@
 #define GROW_DROP 2048
 
 /* Estimated size of parts of the payload once it is compressed, in sixteenths of a bit. */
-#define TRIPLE_COST 1024u
+#define TRIPLE_COST 768u
+#define JUMP_COST 5u   /* in front of a triple old is left for another diagonal: for each doubling of the distance */
 #define DIFF_COST 128u /* a byte that differs from old */
-#define RUN_COST 128u  /* a stretch of them */
+#define RUN_COST 64u   /* a stretch of them */
 /* How far apart pieces may be to be weighed against each other: bounds the time. */
 #define HORIZON 131072u
 
@@ -284,6 +286,14 @@ static int same_diagonal(const struct track *a, const struct track *b)
     return a->old_pos - a->new_pos == b->old_pos - b->new_pos;
 }
 
+/* What it costs to go from the diagonal of a to that of b. */
+static uint64_t jump_cost(const struct track *a, const struct track *b)
+{
+    uint64_t way = (b->old_pos - b->new_pos) - (a->old_pos - a->new_pos);
+
+    return (uint64_t)JUMP_COST * log2_16(min_u64(way, 0 - way) + 1);
+}
+
 /* Nothing, at the start of t: stands in front of a track whose neighbour is out of reach. */
 static struct track nothing_before(const struct track *t)
 {
@@ -316,9 +326,11 @@ static void advance(struct matcher *m, struct track *held, struct track *t, cons
         from = min_u64(min_u64(held->sure, held->end), reaching.end);
         keep = track_cost(m, held, from, held->end) + literal_cost(m, held->end, t->new_pos) +
                pair_cost(m, &kept, &after_kept, t->new_pos, found);
-        if (kept.end > kept.new_pos)
-            keep += TRIPLE_COST;
         drop = pair_cost(m, &reaching, &after_reaching, from, found);
+        if (kept.end > kept.new_pos) {
+            keep += TRIPLE_COST + jump_cost(held, t) + jump_cost(t, next);
+            drop += jump_cost(held, next);
+        }
         if (same_diagonal(held, next)) {
             along = track_cost(m, held, from, found);
             along -= min_u64(along, TRIPLE_COST); /* next needs none of its own then */
