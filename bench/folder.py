@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import kept
-from bench.many import COUNTS, make
+from bench.many import COUNTS, SOURCE, described, make
 from bench.measure import differences, launcher, total_size, walk
 from bench.tools import ALL, BASELINE, Tool, size_of
 from scripts.corpus import FOLDERS, CorpusError, Pair, fetch
@@ -97,11 +97,26 @@ def without_links(pair: Pair, work: Path) -> Pair:
     return bare
 
 
-def run_pair(pair: Pair, tools: Sequence[Tool], *, fresh: bool) -> Iterator[Row]:
+def parts_of(pair: Pair, tool: Tool) -> list[str]:
+    """What a row depends on."""
+    return [*identity(pair), tool.name, tool.note, tool.versions()]
+
+
+def identity(pair: Pair) -> list[str]:
+    if pair.name in COUNTS:
+        return [pair.name, kept.programs(SOURCE)]
+    return [kept.content(pair.old), kept.content(pair.new)]
+
+
+def run_pair(pair: Pair, tools: Sequence[Tool], *, fresh: bool, only_kept: bool = False) -> Iterator[Row]:
+    """One row after the other, as far as they are not kept; with only_kept none is measured."""
     for tool in tools:
-        known = [kept.content(pair.old), kept.content(pair.new), tool.name, tool.note, tool.versions()]
+        parts = parts_of(pair, tool)
+        if only_kept and not kept.known(parts):
+            yield Row(tool.name, tool.note, failed=kept.NOT_MEASURED)
+            continue
         with tempfile.TemporaryDirectory(prefix="otastream-bench-") as work:
-            row = Row(**kept.recall(known, lambda: asdict(run_row(tool, pair, Path(work))), fresh=fresh))  # noqa: B023
+            row = Row(**kept.recall(parts, lambda: asdict(run_row(tool, pair, Path(work))), fresh=fresh))  # noqa: B023
         print(f"{pair.name}: {row.tool}: {row.failed or f'{row.size:,} bytes'}", file=sys.stderr, flush=True)
         yield row
 
@@ -133,10 +148,14 @@ def table(rows: Sequence[Row], baseline: str) -> str:
 
 
 def section(pair: Pair, rows: Sequence[Row], baseline: str) -> str:
-    count = sum(1 for p in pair.new.rglob("*") if p.is_file())
+    size = kept.recall(["size", *identity(pair)], lambda: size_of_new(pair))
     return (
-        f"## {pair.name}\n\n{pair.what}: {count:,} files, {total_size(pair.new):,} bytes.\n\n{table(rows, baseline)}\n"
+        f"## {pair.name}\n\n{pair.what}: {size['files']:,} files, {size['bytes']:,} bytes.\n\n{table(rows, baseline)}\n"
     )
+
+
+def size_of_new(pair: Pair) -> dict[str, int]:
+    return {"files": sum(1 for p in pair.new.rglob("*") if p.is_file()), "bytes": total_size(pair.new)}
 
 
 INTRO = """# Benchmarks: large folder diffs
@@ -182,12 +201,26 @@ def machine() -> str:
     return f"{os.cpu_count()} {platform.machine()} cores, {system}"
 
 
+def opened(name: str, work: Path, tools: Sequence[Tool], options: argparse.Namespace) -> Pair:
+    """A pair, fetched or made beneath work. What is made stays out if all rows are kept. Errors: those of fetch."""
+    if name not in COUNTS:
+        return fetch(name)
+    pair = described(name, work)
+    parts = [["size", *identity(pair)], *(parts_of(pair, tool) for tool in tools)]
+    if options.kept and not kept.known(parts[0]):
+        raise CorpusError(kept.NOT_MEASURED)
+    if options.fresh or not (options.kept or all(map(kept.known, parts))):
+        make(pair)
+    return pair
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pair", action="append", choices=[*FOLDERS, *COUNTS], help="only this (may be repeated)")
     parser.add_argument("--rows", default="", help="only rows whose name this pattern finds; the baseline always runs")
     parser.add_argument("--baseline", default=BASELINE, choices=[t.name for t in ALL])
     parser.add_argument("--fresh", action="store_true", help="measure again what was kept, too")
+    parser.add_argument("--kept", action="store_true", help="measure nothing: rows that were not kept say so")
     parser.add_argument("--markdown", type=Path, help="write the page here as well")
     parser.add_argument("--json", type=Path, help="write the numbers here")
     options = parser.parse_args(argv)
@@ -198,14 +231,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     failed = 0
     for name in options.pair or (*FOLDERS, *COUNTS):
         with tempfile.TemporaryDirectory(prefix="otastream-bench-") as work:
+            fit = [t for t in tools if name not in COUNTS or t.many]
             try:
-                pair = make(name, Path(work)) if name in COUNTS else fetch(name)
+                pair = opened(name, Path(work), fit, options)
             except CorpusError as problem:
                 print(f"{name}: skipped: {problem}", file=sys.stderr)
                 failed = 1
                 continue
-            fit = [t for t in tools if name not in COUNTS or t.many]
-            rows = list(run_pair(pair, fit, fresh=options.fresh))
+            rows = list(run_pair(pair, fit, fresh=options.fresh, only_kept=options.kept))
             page.append(section(pair, rows, options.baseline))
         failed |= any(r.failed and r.tool.startswith("otastream") for r in rows)
         numbers[name] = [asdict(r) for r in rows]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 import stat
@@ -14,6 +15,7 @@ from typing import Any, Final
 
 from bench.measure import ROOT, walk
 
+NOT_MEASURED: Final = "not measured on this machine yet"
 KEPT: Final = ROOT / ".cache/bench"
 BOARD: Final = ROOT / "build/board/amd64/otaunpack"
 
@@ -43,8 +45,9 @@ def programs(*paths: str | Path | None) -> str:
 
 
 def modules(*names: str) -> str:
-    """The versions of Python packages."""
-    return " ".join(importlib.metadata.version(name) for name in names)
+    """The versions of Python packages; nothing of what is not installed."""
+    there = [name for name in names if importlib.util.find_spec(name)]
+    return " ".join(importlib.metadata.version(name) for name in there)
 
 
 @cache
@@ -59,10 +62,19 @@ def command(words: Sequence[str | Path]) -> list[str]:
     return [Path(words[0]).name, *map(str, words[1:])]
 
 
+def _note(parts: Sequence[str]) -> Path:
+    return KEPT / f"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]}.json"
+
+
+def known(parts: Sequence[str]) -> bool:
+    """Whether recall would find it."""
+    return _note(parts).exists()
+
+
 def recall(parts: Sequence[str], measure: Callable[[], Mapping[str, object]], *, fresh: bool = False) -> dict[str, Any]:
     """What measure gave when everything named by parts was the same; else what it gives now, which is kept. With fresh
     it is always measured."""
-    note = KEPT / f"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]}.json"
+    note = _note(parts)
     if note.exists() and not fresh:
         return dict(json.loads(note.read_text()))
     row = dict(measure())

@@ -16,16 +16,24 @@ CHANGED, RENAMED, BOTH, DELETED, ADDED = range(5)
 EVERY: Final = 400
 
 
+SOURCE: Final = Path(__file__)
+"""What these folders depend on: they need not be there to know what a tool did on them."""
+
+
 def name_of(number: int, suffix: str = "") -> str:
     return f"part-{number // IN_ONE_FOLDER:04}/some-settings-{number:08}{suffix}.conf"
 
 
-def make(name: str, work: Path) -> Pair:
-    """The pair called name (of COUNTS) beneath work. Of 400 files in a row one has a few bytes changed, one another
-    name, one both, one is deleted and one is added."""
-    count = COUNTS[name]
+def described(name: str, work: Path) -> Pair:
+    """The pair called name (of COUNTS) as it will be beneath work."""
+    return Pair(name, work / "old", work / "new", f"Made up, numbered files, {IN_ONE_FOLDER} in a folder")
+
+
+def make(pair: Pair) -> None:
+    """Write both folders. Of 400 files in a row one has a few bytes changed, one another name, one both, one is deleted
+    and one is added."""
+    count, old, new = COUNTS[pair.name], pair.old, pair.new
     rng = random.Random(count)
-    old, new = work / "old", work / "new"
     for side in (old, new):
         for first in range(0, count, IN_ONE_FOLDER):
             (side / name_of(first)).parent.mkdir(parents=True)
@@ -39,4 +47,3 @@ def make(name: str, work: Path) -> Pair:
             held = held[:place] + b"changed" + held[place + 3 :]
         if fate != DELETED:
             (new / name_of(number, "-moved" if fate in {RENAMED, BOTH} else "")).write_bytes(held)
-    return Pair(name, old, new, f"Made up, {count:,} numbered files in folders of {IN_ONE_FOLDER}")

@@ -55,8 +55,6 @@ def measured(tool: FileTool, pair: Pair, arch: str, patience: int) -> Row:
     with tempfile.TemporaryDirectory(prefix="otastream-bench-") as folder:
         job = Job(pair.old, pair.new, Path(folder), arch)
         job.made.parent.mkdir()
-        if not tool.fits(job):
-            return Row(tool.name, tool.ours, failed="does not apply")
         try:
             packed = run(tool.pack(job), patience)
             applied = run(tool.apply(job), patience)
@@ -75,13 +73,17 @@ def measured(tool: FileTool, pair: Pair, arch: str, patience: int) -> Row:
         return Row(tool.name, tool.ours, size, packed.cpu, packed.rss, applied.rss, counted)
 
 
-def row_of(tool: FileTool, pair: Pair, arch: str, *, patience: int, fresh: bool) -> Row:
+def row_of(tool: FileTool, pair: Pair, arch: str, options: argparse.Namespace) -> Row:
     """The same, from an earlier run if nothing that it depends on is another one."""
     lack = tool.lacks()
+    if lack is None and not tool.fits(Job(pair.old, pair.new, Path("/nowhere"), arch)):
+        lack = "does not apply"
     if lack is not None:
         return Row(tool.name, tool.ours, failed=lack)
     known = [kept.content(pair.old), kept.content(pair.new), tool.name, tool.versions(), arch, command_of(tool)]
-    return Row(**kept.recall(known, lambda: asdict(measured(tool, pair, arch, patience)), fresh=fresh))
+    if options.kept and not kept.known(known):
+        return Row(tool.name, tool.ours, failed=kept.NOT_MEASURED)
+    return Row(**kept.recall(known, lambda: asdict(measured(tool, pair, arch, options.patience)), fresh=options.fresh))
 
 
 def command_of(tool: FileTool) -> str:
@@ -190,7 +192,8 @@ peer on that pair (lower is better). Seconds are of the processor. MiB is the pe
 Python, whose own size and instructions say nothing about its method, so the latter are left out. otastream packs in
 Python and applies with the board program. Instructions are counted where new has at most {counted} MiB. A row is
 kept from the run that measured it, by the digests of old, new and all of the tool's programs (`--fresh` measures
-again); one that says "not done" took more seconds of the processor than one of its commands was given.
+again); one that says "not done" took more seconds of the processor than one of its commands was given. The ratios of
+pairs with rows that are not measured are against the peers that are.
 {chosen}
 Geometric means of the ratios over the pairs that a tool did:
 
@@ -278,6 +281,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--patience", type=int, default=900, help="seconds of CPU that a command may take (default: %(default)s)"
     )
     parser.add_argument("--fresh", action="store_true", help="measure again what was kept, too")
+    parser.add_argument("--kept", action="store_true", help="measure nothing: rows that were not kept say so")
     parser.add_argument("--markdown", type=Path, help="write the page here")
     parser.add_argument("--plot", type=Path, metavar="STEM", help="write STEM.png and STEM.svg (needs matplotlib)")
     parser.add_argument("--json", type=Path, help="write the numbers here")
@@ -294,7 +298,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             continue
         rows = []
         for tool in tools:
-            rows.append(row_of(tool, pair, FILES[name].arch, patience=options.patience, fresh=options.fresh))
+            rows.append(row_of(tool, pair, FILES[name].arch, options))
             print(f"{name}: {tool.name}: {rows[-1].failed or f'{rows[-1].size:,} bytes'}", file=sys.stderr, flush=True)
         failed |= any(row.ours and row.failed for row in rows)
         results[name], sizes[name] = rows, pair.new.stat().st_size

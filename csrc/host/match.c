@@ -31,7 +31,7 @@
 
 /* Estimated size of parts of the payload once it is compressed, in sixteenths of a bit. */
 #define TRIPLE_COST 768u
-#define JUMP_COST 5u   /* in front of a triple old is left for another diagonal: for each doubling of the distance */
+#define JUMP_COST 5u   /* whole bits for each doubling of the way from one diagonal to the next */
 #define DIFF_COST 128u /* a byte that differs from old */
 #define RUN_COST 64u   /* a stretch of them */
 /* How far apart pieces may be to be weighed against each other: bounds the time. */
@@ -286,7 +286,7 @@ static int same_diagonal(const struct track *a, const struct track *b)
     return a->old_pos - a->new_pos == b->old_pos - b->new_pos;
 }
 
-/* What it costs to go from the diagonal of a to that of b. */
+/* What it costs to go from the diagonal of a to that of b; log2_16 counts in sixteenths. */
 static uint64_t jump_cost(const struct track *a, const struct track *b)
 {
     uint64_t way = (b->old_pos - b->new_pos) - (a->old_pos - a->new_pos);
