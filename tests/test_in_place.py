@@ -17,7 +17,8 @@ import code_samples
 from e2e_support import Applier, applier_named, edited, otastream, succeed, write
 from otastream import model
 from otastream.config import Image, Release, check_release
-from otastream.engines.in_place import encode_in_place, least_scratch
+from otastream.engines.in_place import encode_in_place
+from otastream.engines.order import least_scratch
 from otastream.engines.xref import decoder_in_parts
 from otastream.errors import Code, OtaError
 from otastream.model import Codec, EngineId

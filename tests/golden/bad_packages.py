@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from golden import builder as b
-from otastream.engines.in_place import encode_in_place, least_scratch
+from otastream.engines.in_place import encode_in_place
+from otastream.engines.order import least_scratch
 from otastream.native import XrefOptions, xref_workspace
 
 _TEXT = b"hello, board\n"

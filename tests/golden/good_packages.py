@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from code_samples import pair
 from golden import builder as b
-from otastream.engines.in_place import encode_in_place, least_scratch
+from otastream.engines.in_place import encode_in_place
+from otastream.engines.order import least_scratch
 from otastream.native import XrefOptions
 
 _TEXT = b"hello, board\n"

@@ -24,7 +24,7 @@ from typing import Any, Final
 
 import code_samples
 from otastream.config import Edit, Folder, Image, Release, Scripts
-from otastream.engines.in_place import least_scratch
+from otastream.engines.order import least_scratch
 from otastream.model import Codec
 from otastream.options import PackOptions
 from otastream.pack import pack_release
