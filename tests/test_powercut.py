@@ -110,7 +110,7 @@ def test_every_kind_and_engine_is_cut_on_all_chips(machines: Path, folder: Path)
         for kind in _kinds(folder / name / "package.ota"):
             chips.setdefault(kind, set()).add(chip)
     expected = {"Block FULL", "Block BSDIFF", "Block XREF", "Block BSDIFF view", "Block BSDIFF in place", "Env"}
-    expected.add("Block BSDIFF fallback")
+    expected |= {"Block BSDIFF fallback", "Block XREF in place"}
     assert expected <= chips.keys()
     assert {kind: len(chips[kind] - {"UBI volumes"}) for kind in expected} == dict.fromkeys(expected, 6)
     assert chips["Ubi BSDIFF"] == chips["Ubi BSDIFF fallback"] == {"UBI volumes"}
@@ -187,6 +187,22 @@ def test_a_mistake_in_the_port_is_found(machines: Path, folder: Path, mutant: st
     code, stdout, _ = run.run(machines / "folder", [folder / case], "--mutant", mutant)
     assert code == 1, stdout
     assert run.counts(stdout)[1] > 0
+
+
+def test_a_hole_that_is_not_durable_is_found(machines: Path, folder: Path) -> None:
+    """A block died in place, and the blocks behind it are on the move."""
+    chip = ("--chip", "NAND 2K/32K, bad blocks", "--thorough", "--mutant", "no-hole")
+    code, stdout, _ = run.run(machines / "flash", [folder / "in_place_wide"], *chip)
+    assert code == 1, stdout
+    assert run.counts(stdout)[1] > 0
+
+
+@pytest.mark.parametrize("case", ["in_place_wide", "in_place_xref_wide"])
+def test_without_a_spare_block_the_journal_stays(machines: Path, folder: Path, case: str) -> None:
+    """A block that dies in place then ends it with BAD_BLOCKS, unmarked; when it works again the update goes on."""
+    code, stdout, stderr = run.run(machines / "flash", [folder / case], "--worn")
+    assert (code, stderr) == (0, "")
+    assert "bad blocks" in stdout
 
 
 @pytest.mark.parametrize("mutant", ["late-scratch", "no-journal"])

@@ -13,6 +13,8 @@
 
 #include <string.h>
 
+#define MOVES_MAX 4u /* blocks that may die for the same unit: more is a sick device */
+
 /* ---- old content ------------------------------------------------------------------------------------------------- */
 
 static int read_kept(struct ota_exec *ex, const struct ota_kept *k, uint64_t off, uint8_t *buf, size_t len)
@@ -106,15 +108,14 @@ static int write_journal(struct ota_exec *ex, uint32_t ready)
     return st != 0 ? st : ex->port.image_write(ex->port.ctx, raw, sizeof raw);
 }
 
-/* The new bytes go from the journal to their place; then the journal says so. */
-static int replace_unit(struct ota_exec *ex)
+/* The new bytes go from the journal to their place. */
+static int put_unit(struct ota_exec *ex)
 {
     struct ota_in_place *in = &ex->in_place;
     uint64_t at = (uint64_t)in->unit * ex->rec.unit;
     uint32_t len = ota_in_place_new_len(&ex->rec, in->unit);
     uint32_t done = 0;
     uint64_t size = OTA_JOURNAL_BYTES + (uint64_t)len;
-    uint64_t digest;
     int st;
     in->file_open = 0;
     st = ex->port.image_open(ex->port.ctx, OTA_SLOT_COPY, ota_in_place_file(&ex->rec, 0), &size);
@@ -132,6 +133,21 @@ static int replace_unit(struct ota_exec *ex)
         st = ota_flash_writer_finish(&ex->writer);
     ex->report.bytes_written += ex->writer.written;
     (void)ex->port.close(ex->port.ctx, OTA_SLOT_COPY);
+    return st;
+}
+
+/* So do they if blocks die on the way, for which the blocks behind them are moved; then the journal says so. */
+static int replace_unit(struct ota_exec *ex)
+{
+    struct ota_in_place *in = &ex->in_place;
+    unsigned moves = 0;
+    uint64_t digest;
+    int st;
+    do {
+        st = in->holed.hole == OTA_NO_HOLE ? 0 : ota_move_go(ex);
+        if (st == 0 && (st = put_unit(ex)) == ERR(BAD_BLOCKS) && ex->writer.died && ++moves < MOVES_MAX)
+            st = ota_move_begin(ex, ex->writer.phys);
+    } while (st == 0 && in->holed.hole != OTA_NO_HOLE);
     if (st == 0)
         st = ota_in_place_unit_digest(ex, &ex->source_reader, in->unit, &digest);
     if (st == 0)
@@ -428,6 +444,8 @@ int ota_in_place_begin(struct ota_exec *ex)
     const struct ota_record *r = &ex->rec;
     struct ota_in_place *in = &ex->in_place;
     enum ota_in_place_state state = OTA_IS_OTHER;
+    struct ota_flash node;
+    uint64_t hole;
     int st;
     memset(in, 0, sizeof *in);
     in->field = r->engine == OTA_ENGINE_XREF ? OTA_SEGMENT_TABLES_LENGTH : OTA_SEGMENT_UNIT;
@@ -444,10 +462,12 @@ int ota_in_place_begin(struct ota_exec *ex)
         in->resume = in->journal.seq + 1;
     else if ((st = ota_in_place_clear(ex)) != 0) /* of a run that came to nothing, or whose node was written since */
         return st;
-    st = ex->port.node_open(ex->port.ctx, OTA_SLOT_TARGET, r->targets[0].p, r->targets[0].len, OTA_NODE_WRITE,
-                            &ex->target_flash);
+    st = ex->port.node_open(ex->port.ctx, OTA_SLOT_TARGET, r->targets[0].p, r->targets[0].len, OTA_NODE_WRITE, &node);
     if (st != 0)
         return st;
+    hole = in->holed.hole;
+    ota_holed_init(&in->holed, &node, &ex->target_flash);
+    in->holed.hole = hole;
     ota_flash_reader_init(&ex->source_reader, &ex->target_flash);
     ex->sink = OTA_SINK_IN_PLACE;
     return 0;

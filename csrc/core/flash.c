@@ -184,6 +184,33 @@ static int retire_block(struct ota_flash_writer *w)
     return good < rest ? -OTA_E_BAD_BLOCKS : 0;
 }
 
+/* Write the block at phys, as often as it takes. */
+static int insist(struct ota_flash_writer *w, uint32_t len)
+{
+    uint32_t fails;
+    int r = 0;
+
+    for (fails = 0; fails < FAILS_IN_ROW; fails++) {
+        r = write_block(w, len);
+        if (w->flash->kind != OTA_FLASH_NAND || (r != -OTA_E_IO && r != -OTA_E_VERIFY))
+            return r;
+    }
+    w->died = 1;
+    return -OTA_E_BAD_BLOCKS;
+}
+
+int ota_flash_put(const struct ota_flash *flash, uint64_t phys, uint8_t *buf)
+{
+    struct ota_flash_writer w;
+
+    memset(&w, 0, sizeof w);
+    w.flash = flash;
+    w.buf = buf;
+    w.block = flash->erase_size;
+    w.phys = phys;
+    return insist(&w, w.block);
+}
+
 /* Write what the buffer holds: a whole block, or the last part of the image. */
 static int flush_buffer(struct ota_flash_writer *w)
 {
@@ -202,15 +229,10 @@ static int flush_buffer(struct ota_flash_writer *w)
             if (r < 0)
                 return r;
         }
-        r = write_block(w, len);
+        r = w->fixed ? insist(w, len) : write_block(w, len);
         if (r == 0)
             break;
-        if (w->fixed && f->kind == OTA_FLASH_NAND && (r == -OTA_E_IO || r == -OTA_E_VERIFY)) {
-            if (++fails == FAILS_IN_ROW)
-                return -OTA_E_BAD_BLOCKS;
-            continue;
-        }
-        if (f->kind != OTA_FLASH_NAND || (r != -OTA_E_IO && r != -OTA_E_VERIFY))
+        if (w->fixed || f->kind != OTA_FLASH_NAND || (r != -OTA_E_IO && r != -OTA_E_VERIFY))
             return r;
         r = retire_block(w);
         if (r < 0)

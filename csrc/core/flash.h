@@ -18,6 +18,7 @@ struct ota_flash_writer {
     uint32_t skipped; /* blocks that were right already */
     uint32_t new_bad; /* blocks that went bad on the way */
     int fixed;        /* what lies behind must stay where it is: a failing block is not replaced */
+    int died;         /* fixed: the block at phys went on failing */
     int status;       /* sticky */
 };
 
@@ -37,6 +38,9 @@ int ota_flash_writer_init_at(struct ota_flash_writer *w, const struct ota_flash 
 int ota_flash_writer_write(struct ota_flash_writer *w, const uint8_t *data, size_t len);
 /* Write what is left, sync. Fewer bytes than size is OTA_E_RESULT. */
 int ota_flash_writer_finish(struct ota_flash_writer *w);
+
+/* Bring one erase block to these bytes, as the writer does. OTA_E_BAD_BLOCKS: it goes on failing. */
+int ota_flash_put(const struct ota_flash *flash, uint64_t phys, uint8_t *buf);
 
 /* Reads logical bytes: bad blocks do not count. Going on is cheap; a jump either way costs one is_bad per block. */
 struct ota_flash_reader {

@@ -28,14 +28,14 @@ uint32_t ota_in_place_new_len(const struct ota_record *r, uint32_t unit)
     return left < r->unit ? (uint32_t)left : r->unit;
 }
 
-static void put_le(uint8_t *p, uint64_t v, unsigned bytes)
+void ota_put_le(uint8_t *p, uint64_t v, unsigned bytes)
 {
     unsigned i;
     for (i = 0; i < bytes; i++)
         p[i] = (uint8_t)(v >> (8 * i));
 }
 
-static uint64_t get_le(const uint8_t *p, unsigned bytes)
+uint64_t ota_get_le(const uint8_t *p, unsigned bytes)
 {
     uint64_t v = 0;
     while (bytes-- > 0)
@@ -56,14 +56,14 @@ static uint64_t digest_of(const uint8_t *p, size_t len)
 uint64_t ota_in_place_file(const struct ota_record *r, uint32_t number)
 {
     uint8_t id[56];
-    put_le(id, r->source.size, 8);
-    put_le(id + 8, r->source.digest, 8);
-    put_le(id + 16, r->size, 8);
-    put_le(id + 24, r->digest, 8);
-    put_le(id + 32, r->plan, 8);
-    put_le(id + 40, digest_of((const uint8_t *)r->targets[0].p, r->targets[0].len), 8);
-    put_le(id + 48, r->unit, 4);
-    put_le(id + 52, number, 4);
+    ota_put_le(id, r->source.size, 8);
+    ota_put_le(id + 8, r->source.digest, 8);
+    ota_put_le(id + 16, r->size, 8);
+    ota_put_le(id + 24, r->digest, 8);
+    ota_put_le(id + 32, r->plan, 8);
+    ota_put_le(id + 40, digest_of((const uint8_t *)r->targets[0].p, r->targets[0].len), 8);
+    ota_put_le(id + 48, r->unit, 4);
+    ota_put_le(id + 52, number, 4);
     return digest_of(id, sizeof id);
 }
 
@@ -72,16 +72,16 @@ uint64_t ota_in_place_file(const struct ota_record *r, uint32_t number)
 void ota_journal_encode(const struct ota_record *r, const struct ota_journal *j, uint8_t out[OTA_JOURNAL_BYTES])
 {
     memcpy(out, magic, 8);
-    put_le(out + 8, ota_in_place_file(r, 0), 8);
-    put_le(out + 16, j->seq, 4);
-    put_le(out + 20, j->unit, 4);
-    put_le(out + 24, j->ready, 4);
-    put_le(out + 28, 0, 4);
-    put_le(out + 32, j->rest, 8);
-    put_le(out + 40, j->digest, 8);
-    put_le(out + 48, r->size, 8);
-    put_le(out + 56, r->source.size, 8);
-    put_le(out + 64, digest_of(out, 64), 8);
+    ota_put_le(out + 8, ota_in_place_file(r, 0), 8);
+    ota_put_le(out + 16, j->seq, 4);
+    ota_put_le(out + 20, j->unit, 4);
+    ota_put_le(out + 24, j->ready, 4);
+    ota_put_le(out + 28, 0, 4);
+    ota_put_le(out + 32, j->rest, 8);
+    ota_put_le(out + 40, j->digest, 8);
+    ota_put_le(out + 48, r->size, 8);
+    ota_put_le(out + 56, r->source.size, 8);
+    ota_put_le(out + 64, digest_of(out, 64), 8);
 }
 
 /* 1: there is a journal for this record; 0: there is none that counts. */
@@ -99,11 +99,11 @@ int ota_journal_load(struct ota_exec *ex, struct ota_journal *j)
     (void)ex->port.close(ex->port.ctx, OTA_SLOT_COPY);
     if (st != 0 || size < sizeof raw)
         return st;
-    j->seq = (uint32_t)get_le(raw + 16, 4);
-    j->unit = (uint32_t)get_le(raw + 20, 4);
-    j->ready = (uint32_t)get_le(raw + 24, 4);
-    j->rest = get_le(raw + 32, 8);
-    j->digest = get_le(raw + 40, 8);
+    j->seq = (uint32_t)ota_get_le(raw + 16, 4);
+    j->unit = (uint32_t)ota_get_le(raw + 20, 4);
+    j->ready = (uint32_t)ota_get_le(raw + 24, 4);
+    j->rest = ota_get_le(raw + 32, 8);
+    j->digest = ota_get_le(raw + 40, 8);
     ota_journal_encode(r, j, want);
     if (memcmp(raw, want, sizeof raw) != 0 || size != sizeof raw + (uint64_t)j->ready)
         return 0;
@@ -116,7 +116,7 @@ int ota_journal_load(struct ota_exec *ex, struct ota_journal *j)
 static void unit_digest_begin(struct ota_xxh64 *h, uint64_t unit)
 {
     uint8_t number[8];
-    put_le(number, unit, 8);
+    ota_put_le(number, unit, 8);
     ota_xxh64_init(h);
     ota_xxh64_update(h, number, sizeof number);
 }
@@ -211,14 +211,32 @@ static int look(struct ota_exec *ex, const struct ota_flash *flash, int journal,
             in->rest ^= ota_xxh64_value(&l.unit);
     }
     *state = OTA_IS_OTHER;
-    if (l.readable && ota_xxh64_value(&l.as_new) == r->digest)
+    if (in->holed.hole == OTA_NO_HOLE && l.readable && ota_xxh64_value(&l.as_new) == r->digest)
         *state = OTA_IS_NEW;
     else if (journal && l.rest_readable && in->rest == in->journal.rest &&
              (in->journal.ready != 0 || (l.readable && ota_xxh64_value(&l.journalled) == in->journal.digest)))
         *state = OTA_IS_MIDDLE;
-    else if (l.readable && ota_xxh64_value(&l.as_old) == r->source.digest)
+    else if (in->holed.hole == OTA_NO_HOLE && l.readable && ota_xxh64_value(&l.as_old) == r->source.digest)
         *state = OTA_IS_OLD;
     return 0;
+}
+
+/* The same, with the hole that the scratch knows of, if the node can only be understood with it. */
+static int look_through(struct ota_exec *ex, const struct ota_flash *node, int journal, enum ota_in_place_state *state)
+{
+    struct ota_in_place *in = &ex->in_place;
+    struct ota_flash flash;
+    int st = journal && in->journal.ready != 0 ? ota_move_load(ex, node, &in->move) : 0;
+    ota_holed_init(&in->holed, node, &flash);
+    if (st < 0)
+        return st;
+    if (st > 0) {
+        in->holed.hole = in->move.hole;
+        if ((st = look(ex, &flash, journal, state)) != 0 || *state != OTA_IS_OTHER)
+            return st;
+        in->holed.hole = OTA_NO_HOLE;
+    }
+    return look(ex, &flash, journal, state);
 }
 
 int ota_in_place_look(struct ota_exec *ex, enum ota_node_use use, enum ota_in_place_state *state)
@@ -241,7 +259,7 @@ int ota_in_place_look(struct ota_exec *ex, enum ota_node_use use, enum ota_in_pl
     if (st == 0 && room < ota_in_place_end(r))
         st = ota_exec_too_small(ex, ota_in_place_end(r), room);
     if (st == 0)
-        st = look(ex, &flash, journal, state);
+        st = look_through(ex, &flash, journal, state);
     (void)ex->port.node_close(ex->port.ctx, OTA_SLOT_SOURCE);
     return st;
 }
@@ -251,6 +269,8 @@ int ota_in_place_clear(struct ota_exec *ex)
     uint64_t n;
     int st = 0;
     /* the journal last: while it is there, a run that finds the node new comes here again */
+    if ((st = ota_move_forget(ex)) != 0)
+        return st;
     for (n = ota_in_place_units(&ex->rec); st == 0 && n > 0; n--)
         st = ex->port.image_remove(ex->port.ctx, ota_in_place_file(&ex->rec, (uint32_t)n));
     return st != 0 ? st : ex->port.image_remove(ex->port.ctx, ota_in_place_file(&ex->rec, 0));

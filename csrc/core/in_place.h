@@ -2,10 +2,12 @@
  *
  * in_place.c       what the node and the journal say: new, old, or in the middle
  * exec_in_place.c  the payload: segment after segment
+ * in_place_move.c  a block of NAND that dies
  */
 #ifndef OTA_CORE_IN_PLACE_H
 #define OTA_CORE_IN_PLACE_H
 
+#include "flash.h"
 #include "otastream.h"
 #include "varint.h"
 
@@ -44,6 +46,21 @@ struct ota_journal {
     uint64_t digest; /* digest of the new bytes */
 };
 
+#define OTA_MOVE_BYTES 40
+#define OTA_NO_HOLE UINT64_MAX
+
+/* Where a block died, and where the hole is that moves towards it: offsets in the node. */
+struct ota_move {
+    uint64_t dead;
+    uint64_t hole;
+};
+
+/* A node of NAND, one block of which may count as bad without being marked. */
+struct ota_holed {
+    struct ota_flash node;
+    uint64_t hole; /* its offset, or OTA_NO_HOLE */
+};
+
 enum ota_in_place_state { OTA_IS_OTHER = 0, OTA_IS_OLD, OTA_IS_MIDDLE, OTA_IS_NEW };
 
 struct ota_in_place {
@@ -64,6 +81,8 @@ struct ota_in_place {
     struct ota_journal journal; /* counts while seq < resume */
     uint64_t rest;              /* digest of all units but the one at work */
     uint64_t all;               /* digest of all units */
+    struct ota_move move;       /* counts while there is a hole */
+    struct ota_holed holed;     /* the node; ex->target_flash is what it looks like with the hole */
     int file_open;              /* the file of kept bytes of segment `file` is open in the slot COPY */
     uint32_t file;
     unsigned kept_count;

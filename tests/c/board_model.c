@@ -637,8 +637,16 @@ static int is_ready_journal(const struct board_image *image)
     return image->there && image->size > 72 && memcmp(image->data, magic, sizeof magic) == 0;
 }
 
+static int is_hole(const struct board_image *image)
+{
+    static const uint8_t magic[8] = {0x89, 0x4f, 0x54, 0x41, 0x4d, 0x0d, 0x0a, 0x01};
+    return image->there && image->size == 40 && memcmp(image->data, magic, sizeof magic) == 0;
+}
+
 void board_power_on(struct board_model *b)
 {
+    for (unsigned i = 0; b->dead && b->no_hole && i < BOARD_IMAGES; i++)
+        b->images[i].there &= !is_hole(&b->images[i]);
     for (unsigned i = 0; b->dead && b->no_journal && i < BOARD_IMAGES; i++)
         b->images[i].there &= !is_ready_journal(&b->images[i]);
     for (unsigned i = 0; b->dead && i < BOARD_IMAGES; i++)

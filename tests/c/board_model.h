@@ -62,6 +62,7 @@ struct board_model {
     int tmp_in_memory;     /* and a power cut loses what is in it */
     int late_scratch;      /* a mistake: an image is durable only when the next one is begun */
     int no_journal;        /* a mistake: a journal of an update in place never reaches the medium */
+    int no_hole;           /* a mistake: nor does where the hole is when blocks move */
     int other_fs;          /* rename always meets another file system */
     char identity[6][512]; /* by enum ota_identity, '\n' between entries; "" : missing */
 

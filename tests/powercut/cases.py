@@ -444,17 +444,25 @@ def in_place_wide(case: Case) -> None:
     _in_place(case, _edited(old[60_000:] + old[:60_000], 4), _Wide)
 
 
-def in_place_xref(case: Case) -> None:
+def _in_place_xref(case: Case, functions: int, options: type[PackOptions]) -> None:
     """A program by engine xref, whose functions change places; with every cut its tables are decoded again."""
-    old, linked = code_samples.pair(500)
+    old, linked = code_samples.pair(functions)
     half = len(linked) // 2
     new = linked[:4096] + linked[half:] + linked[4096:half]
     room = _ROOM[:20_000]  # the middle of the node, which is changed to see that old is checked, belongs to the image
     case.node("p", old + room, new + (old + room)[len(new) :])
     image = Image(new=case.file("new.img", new), targets=("/dev/p",), old=case.file("old.img", old), in_place=True)
     (case.folder / "images").write_text(f"/dev/p {len(new)}\n")
-    (case.folder / "unit").write_text(str(_InPlace.unit))
-    case.pack(Release(image=(image,)), engine="xref", options=_InPlace)
+    (case.folder / "unit").write_text(str(options.unit))
+    case.pack(Release(image=(image,)), engine="xref", options=options)
+
+
+def in_place_xref(case: Case) -> None:
+    _in_place_xref(case, 500, _InPlace)
+
+
+def in_place_xref_wide(case: Case) -> None:
+    _in_place_xref(case, 800, _Wide)
 
 
 def in_place_and_more(case: Case) -> None:
@@ -586,7 +594,7 @@ CASES: Final[tuple[Callable[[Case], None], ...]] = (
     edits, scripts,
     image_full, image_both_slots, image_from_other_slot, image_both_slots_delta, image_onto_itself,
     image_view, image_view_onto_itself, image_xref_onto_itself, image_fallback, image_fallback_other,
-    in_place, in_place_shuffled, in_place_wide, in_place_xref, in_place_and_more,
+    in_place, in_place_shuffled, in_place_wide, in_place_xref, in_place_xref_wide, in_place_and_more,
     environment, slots, slots_marked_good, volumes, volumes_fallback, everything,
 )  # fmt: skip
 

@@ -1,6 +1,6 @@
 /* flash.c - the power-cut machine for nodes that are flash.
  *
- *     flash [--thorough] [--seed N] [--chip NAME] [--mutant NAME] [--list] CASE...
+ *     flash [--thorough] [--seed N] [--chip NAME] [--mutant NAME] [--list] [--worn] CASE...
  *
  * A case is a folder as in folder.c; `images` names its nodes and the size of their image, one a line ("/dev/a 1000").
  * For each kind of chip below (or the one that --chip names), the real core executes the package on models of it
@@ -16,6 +16,9 @@
  *
  * Which blocks those are may differ: when the power goes while a failing block is programmed, that may be the program
  * that completes it. The block then reads right, nobody has heard of a failure, and it stays in use.
+ *
+ * --worn cuts nothing either: on chips whose blocks die, without a spare one, a case in place must end with BAD_BLOCKS,
+ * mark nothing, and go on from there when the block works again.
  *
  * --list says on which chips a case would run, and cuts nothing.
  *
@@ -51,7 +54,7 @@ static const struct chip chips[] = {
     {"NOR 64K", OTA_FLASH_NOR, 65536, 1, 0, "", ""},
     {"NAND 512/16K", OTA_FLASH_NAND, 16384, 512, 2, "", ""},
     {"NAND 2K/32K", OTA_FLASH_NAND, 32768, 2048, 2, "", ""},
-    {"NAND 2K/32K, bad blocks", OTA_FLASH_NAND, 32768, 2048, 4, "101", "...p"},
+    {"NAND 2K/32K, bad blocks", OTA_FLASH_NAND, 32768, 2048, 4, "101", "...p..e"},
 };
 
 static const struct chip volumes[] = {{"UBI volumes", OTA_FLASH_BLOCK, 65536, 512, 0, "", ""}};
@@ -62,9 +65,11 @@ static struct {
     const struct chip *chip;
     int thorough;
     int volumes;         /* the nodes of the case are UBI volumes */
-    unsigned unit;       /* of a case in place, which needs erase blocks that go into it, and none that fails */
+    unsigned unit;       /* of a case in place, which needs erase blocks that go into it */
     int blank_is_erased; /* a mutant: no erase of what reads as erased */
     int list;            /* of chips, nothing else */
+    int worn;            /* chips without a spare block, nothing else */
+    int no_hole;         /* a mutant: where the hole is never reaches the medium */
     int late_scratch;    /* a mutant: what is saved is durable only when the next thing is */
     int no_journal;      /* a mutant: a journal never reaches the medium */
     int marks_two;       /* a mutant: with a block, the one behind it is marked bad */
@@ -172,7 +177,7 @@ static void fill(struct node *n)
     model_wipe(m);
     for (uint32_t i = 0; i < m->blocks; i++) {
         m->bad[i] = (uint8_t)made_bad(i);
-        m->fault[i] = !machine.unit && i < strlen(machine.chip->fault) ? machine.chip->fault[i] : (char)FAULT_NONE;
+        m->fault[i] = i < strlen(machine.chip->fault) ? machine.chip->fault[i] : (char)FAULT_NONE;
     }
     if (!n->has_env)
         fill_range(n, 0, n->size);
@@ -187,6 +192,7 @@ static void old_board(void)
     board_init(&board);
     board.late_scratch = machine.late_scratch;
     board.no_journal = machine.no_journal;
+    board.no_hole = machine.no_hole;
     memcpy(board.identity, identity, sizeof identity);
     for (unsigned i = 0; i < node_count; i++) {
         fill(&nodes[i]);
@@ -438,6 +444,25 @@ static void all_cuts(void)
         }
 }
 
+static void worn_out(void)
+{
+    int st;
+    old_board();
+    if ((st = run()) != -OTA_E_BAD_BLOCKS)
+        unrecovered("a block died, and none is spare", "status", st);
+    for (unsigned i = 0; i < node_count; i++)
+        for (uint32_t b = 0; b < nodes[i].flash.blocks; b++) {
+            if (nodes[i].flash.bad[b] && !made_bad(b))
+                unrecovered("a block died, and none is spare", "it was marked: block", b);
+            nodes[i].flash.fault[b] = FAULT_NONE;
+        }
+    if ((st = run()) != 0)
+        unrecovered("the block works again", "status", st);
+    for (unsigned i = 0; i < node_count; i++)
+        if (!is_new(&nodes[i]))
+            unrecovered("the block works again", "not new: node", i);
+}
+
 /* ---- a case ------------------------------------------------------------------------------------------------------ */
 
 static uint8_t *load_file(const char *folder, const char *name, size_t *len)
@@ -472,7 +497,11 @@ static void begin_node(const char *folder, const char *name, size_t image)
     must(n->old != NULL && n->new != NULL &&image > 0 && image <= n->size, path);
     n->image = image;
     n->has_env = has_env(name);
+    if (machine.worn) /* the chip ends with the image */
+        n->size = image;
     blocks = (uint32_t)((n->size + c->erase - 1) / c->erase) + c->spare;
+    for (uint32_t i = 0; machine.worn && i < c->spare; i++)
+        blocks -= !made_bad(i);
     model_init(&n->flash, c->kind, blocks, c->erase, c->page,
                c->kind == OTA_FLASH_BLOCK ? n->size : (uint64_t)blocks * c->erase);
     if (machine.blank_is_erased && c->kind != OTA_FLASH_BLOCK)
@@ -551,6 +580,8 @@ static void run_case(const char *folder)
             continue;
         if (machine.unit != 0 && machine.chip->kind != OTA_FLASH_BLOCK && machine.chip->erase > machine.unit)
             continue;
+        if (machine.worn && machine.chip->fault[0] == '\0')
+            continue;
         if (machine.list) {
             printf("%s\t%s\n", machine.case_name, machine.chip->name);
             continue;
@@ -561,7 +592,10 @@ static void run_case(const char *folder)
             must(sscanf(at, "%63s %zu", name, &image) == 2, "images");
             begin_node(folder, name, image);
         }
-        all_cuts();
+        if (machine.worn)
+            worn_out();
+        else
+            all_cuts();
         printf("%-24s %-24s %6lu cuts, %lu unrecovered\n", machine.case_name, machine.chip->name, machine.cuts - before,
                machine.unrecovered - bad);
         fflush(stdout);
@@ -583,7 +617,7 @@ static int set_mutant(const char *name)
     } mutants[] = {
         {"blank-is-erased", &machine.blank_is_erased}, {"late-scratch", &machine.late_scratch},
         {"no-journal", &machine.no_journal},           {"marks-two", &machine.marks_two},
-        {"forgets-marks", &machine.forgets_marks},
+        {"forgets-marks", &machine.forgets_marks},     {"no-hole", &machine.no_hole},
     };
     for (size_t i = 0; i < sizeof mutants / sizeof mutants[0]; i++)
         if (strcmp(name, mutants[i].name) == 0)
@@ -599,6 +633,8 @@ int main(int argc, char **argv)
     for (; i < argc && argv[i][0] == '-'; i++) {
         if (strcmp(argv[i], "--thorough") == 0)
             machine.thorough = 1;
+        else if (strcmp(argv[i], "--worn") == 0)
+            machine.worn = 1;
         else if (strcmp(argv[i], "--list") == 0)
             machine.list = 1;
         else if (i + 1 < argc && strcmp(argv[i], "--seed") == 0)
@@ -611,7 +647,8 @@ int main(int argc, char **argv)
             break;
     }
     if (i >= argc || argv[i][0] == '-') {
-        fprintf(stderr, "usage: flash [--thorough] [--seed N] [--chip NAME] [--mutant NAME] [--list] CASE...\n");
+        fprintf(stderr,
+                "usage: flash [--thorough] [--seed N] [--chip NAME] [--mutant NAME] [--list] [--worn] CASE...\n");
         return 2;
     }
     for (; i < argc; i++)
