@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Write csrc/board/selftest_data.h: two small signed packages that `otaunpack --self-test` applies.
+"""Write csrc/board/selftest_data.h: two small signed packages that `otaunpack --self-test` applies, and what encoders
+of image parts make of a sample (those that the packer has not are left out).
 
     selftestdata.py [OUT]
 
@@ -18,13 +19,34 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 HERE = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(HERE / "tests"))
+sys.path[:0] = [str(HERE), str(HERE / "tests")]
 
 from golden import builder as b  # noqa: E402
+from otastream.model import CodingId  # noqa: E402
+from otastream.views import codings  # noqa: E402
+from otastream.views.sample import sample  # noqa: E402
 
 OLD = b"otastream self-test: the old content\n"
 NEW = b"otastream self-test: the new content, and more\n"
 KEY = Ed25519PrivateKey.from_private_bytes(b"otastream self-test, no secret!!")
+
+
+SAMPLE = 20_000
+LOG = 15  # of the longest part that encoders have to be ready for
+ENCODERS = (
+    codings.deflate(9, wrapped=True),
+    codings.deflate(6, wrapped=False, memory=9, window=12),
+    *(codings.gnuzip(level) for level in (1, 6, 9)),
+    codings.jffs2(3, longest=LOG),
+    codings.xz(dictionary=7, longest=LOG),
+    codings.xz(dictionary=7, longest=LOG, branch=7),
+    codings.zstd(level=15, longest=LOG),
+    codings.zstd(level=3, longest=LOG, checked=True),
+    codings.lz4(0, longest=LOG),
+    codings.lz4(12, longest=LOG),
+    codings.lzo(8, longest=LOG, optimized=True),
+    codings.lzo(0, longest=LOG),
+)
 
 
 def first() -> bytes:
@@ -67,18 +89,35 @@ def text(name: str, data: str) -> str:
     return f"static const char {name}[] =\n" + "\n".join(lines) + ";\n"
 
 
+def encoders() -> str:
+    """Rows of coding, parameters, and XXH64 of what the sample becomes."""
+    names = {CodingId.DEFLATE: "DEFLATE", CodingId.GNUZIP: "GNUZIP", CodingId.JFFS2: "JFFS2", CodingId.XZ: "XZ",
+             CodingId.ZSTD: "ZSTD", CodingId.LZ4: "LZ4", CodingId.LZO: "LZO"}  # fmt: skip
+    rows = []
+    for coding in ENCODERS:
+        if coding.id in codings.present():
+            answer = b.xxh(codings.encode(coding, sample(SAMPLE)))
+            rows.append(f"    {{OTA_CODING_{names[coding.id]}, {coding.params}u, 0x{answer:016x}u}},\n")
+        else:
+            print(f"left out, since it is not here: {names[coding.id]}", file=sys.stderr)
+    fields = "    uint8_t coding;\n    uint32_t params;\n    uint64_t answer;\n"
+    head = f"#define SELFTEST_SAMPLE {SAMPLE}u\n\nstatic const struct {{\n{fields}}} selftest_encoders[] = {{\n"
+    return head + "".join(rows) + "};\n"
+
+
 def header() -> str:
     gzip = signed(b.Package(b.gzip_deflated(first(), 9), b.GZIP, 9, frame_log=10))
     zstd = signed(b.Package(b.zstd_library(second(), 10), b.ZSTD, 10, frame_log=10))
     pem = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
     parts = [
-        "/* selftest_data.h - written by scripts/selftestdata.py: packages and key of --self-test. */",
+        "/* selftest_data.h - written by scripts/selftestdata.py: packages, key and known answers of --self-test. */",
         "/* clang-format off */\n#include <stdint.h>\n",
         text("selftest_key", pem),
         text("selftest_old", OLD.decode()),
         text("selftest_new", NEW.decode()),
         array("selftest_first", gzip),
         array("selftest_second", zstd),
+        encoders(),
     ]
     return "\n".join(parts) + "/* clang-format on */\n"
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import xxhash
 import zstandard
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -28,6 +29,10 @@ from e2e_support import board, edited, make_pair, pack, state, succeed, write
 from golden import builder as b
 from otastream import __version__
 from otastream.errors import Code
+from otastream.fields import CODINGS
+from otastream.model import CodingId
+from otastream.views import codings
+from otastream.views.sample import sample
 from waiting import PATIENCE, stop, until
 
 TREE = Path(__file__).parent.parent
@@ -446,8 +451,32 @@ def test_closed_standard_files_are_occupied(updated: tuple[Board, Path, Path], t
 
 def test_the_self_test(program: Path, tmp_path: Path) -> None:
     done = subprocess.run([program, "--self-test", "-t", tmp_path], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "self-test: 32 checks, 0 failed\n")
+    version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    names = [CODINGS[coding] for coding, _, _ in known_answers()]
+    encoders = sum(f"{name} (" in version for name in names)
+    assert len(names) == 14
+    assert encoders == (14 if "zstd-1.5.4" in version else 6)
+    # each has an answer, and is decoded again
+    assert (done.returncode, done.stdout) == (0, f"self-test: {32 + 2 * encoders} checks, 0 failed\n")
     assert list(tmp_path.iterdir()) == []
+
+
+def known_answers() -> list[tuple[CodingId, int, int]]:
+    """Coding, parameters and digest of what --self-test has its encoders make of the sample."""
+    rows = re.findall(r"\{OTA_CODING_(\w+), (\d+)u, 0x(\w+)u\}", (TREE / "csrc/board/selftest_data.h").read_text())
+    return [(CodingId[name], int(params), int(answer, 16)) for name, params, answer in rows]
+
+
+def test_the_encoders_of_the_board_make_what_the_packer_makes() -> None:
+    """The packer takes a library only if it gives its own known answers; these are more of them."""
+    size = int(re.findall(r"SELFTEST_SAMPLE (\d+)u", (TREE / "csrc/board/selftest_data.h").read_text())[0])
+    checked = 0
+    for id_, params, answer in known_answers():
+        if id_ in codings.present():
+            made = codings.encode(codings.Coding(id_, params), sample(size))
+            assert xxhash.xxh64_intdigest(made) == answer, id_
+            checked += 1
+    assert checked >= 6
 
 
 def test_the_packages_of_the_self_test_are_those_that_the_script_makes(tmp_path: Path) -> None:

@@ -152,6 +152,8 @@ const char *board_codec_fault_text(int fault);
 
 /* Decoders and encoders of the parts of images (docs/SPEC.md section 6.5), on supplied memory. There is one. */
 const struct ota_coder *board_coder(void);
+/* Its name in the needs of a manifest. */
+const char *board_coding_name(enum ota_coding_id id);
 /* Name and version of the library behind a coding, NULL when this program was built without it. */
 const char *board_coder_library(enum ota_coding_id id);
 

@@ -296,6 +296,13 @@ const struct ota_coder *board_coder(void)
     return &coder;
 }
 
+const char *board_coding_name(enum ota_coding_id id)
+{
+    static const char *const names[] = {"",          "deflate-zlib", "xz-liblzma",   "zstd-1.5.4", "deflate-gnu-gzip",
+                                        "lz4-1.9.4", "lzo1x-2.10",   "deflate-jffs2"};
+    return names[id];
+}
+
 const char *board_coder_library(enum ota_coding_id id)
 {
     switch (id) {

@@ -12,6 +12,10 @@
 #include <lz4hc.h>
 #include <string.h>
 
+#if LZ4_VERSION_NUMBER != 10904
+#error "coding lz4-1.9.4 promises the bytes of liblz4 1.9.4"
+#endif
+
 #define FAST_TABLES 16384u  /* 4096 positions of 32 bits, or 8192 of 16 */
 #define SLOW_TABLES 262400u /* LZ4_sizeofStateHC() is 262200 at most */
 #define LEAST_MATCH 4u

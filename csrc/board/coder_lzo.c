@@ -5,6 +5,10 @@
 
 #include <lzo/lzo1x.h>
 
+#if LZO_VERSION != 0x20a0
+#error "coding lzo1x-2.10 promises the bytes of liblzo2 2.10"
+#endif
+
 #define FAST_TABLES 131072u
 #define SLOW_TABLES 458752u
 

@@ -10,6 +10,10 @@
 #include <string.h>
 #include <zstd.h>
 
+#if ZSTD_VERSION_NUMBER != 10504
+#error "coding zstd-1.5.4 promises the bytes of libzstd 1.5.4; other versions write others"
+#endif
+
 struct zstd_coder {
     struct board_memory memory;
     ZSTD_CCtx *encoder;

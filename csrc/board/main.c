@@ -23,13 +23,11 @@ static int occupy_standard_files(void)
 /* The version, then one line for each library that can rebuild compressed parts of images. */
 static void say_version(void)
 {
-    static const char *const names[] = {"",          "deflate-zlib", "xz-liblzma",   "zstd-1.5.4", "deflate-gnu-gzip",
-                                        "lz4-1.9.4", "lzo1x-2.10",   "deflate-jffs2"};
     puts(BOARD_PROGRAM " " OTA_VERSION_TEXT);
     for (unsigned id = OTA_CODING_DEFLATE; id <= OTA_CODING_JFFS2; id++) {
         const char *library = board_coder_library((enum ota_coding_id)id);
         if (library != NULL) {
-            printf("%s (%s)\n", names[id], library);
+            printf("%s (%s)\n", board_coding_name((enum ota_coding_id)id), library);
         }
     }
 }

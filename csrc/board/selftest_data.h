@@ -1,4 +1,4 @@
-/* selftest_data.h - written by scripts/selftestdata.py: packages and key of --self-test. */
+/* selftest_data.h - written by scripts/selftestdata.py: packages, key and known answers of --self-test. */
 /* clang-format off */
 #include <stdint.h>
 
@@ -67,5 +67,28 @@ static const uint8_t selftest_second[] = {
     0x41, 0xad, 0x43, 0x85, 0x2c, 0x9c, 0x2d, 0x6d, 0x0b, 0x00, 0x57, 0x04, 0xbe, 0x2d, 0x04, 0x45, 0x31, 0xbc,
     0x8a, 0xf5, 0x22, 0x46, 0x21, 0x04, 0xb6, 0xca, 0x0d, 0x56, 0x97, 0xcc, 0x01, 0x62, 0x02, 0x66, 0x66, 0x89,
     0x87, 0x05, 0x2a, 0x0a,
+};
+
+#define SELFTEST_SAMPLE 20000u
+
+static const struct {
+    uint8_t coding;
+    uint32_t params;
+    uint64_t answer;
+} selftest_encoders[] = {
+    {OTA_CODING_DEFLATE, 36745u, 0x14d47d0fd71a9670u},
+    {OTA_CODING_DEFLATE, 3222u, 0x5038453cc369fa34u},
+    {OTA_CODING_GNUZIP, 1u, 0x227c969f5ceee413u},
+    {OTA_CODING_GNUZIP, 6u, 0x83d0885794e0c47fu},
+    {OTA_CODING_GNUZIP, 9u, 0x4857690b34d000a7u},
+    {OTA_CODING_JFFS2, 243u, 0xec5bf51dc629235du},
+    {OTA_CODING_XZ, 245878u, 0x5c197feac72aa3a2u},
+    {OTA_CODING_XZ, 253046u, 0xed9742909b17fff5u},
+    {OTA_CODING_ZSTD, 495u, 0x54afd6737fcf9907u},
+    {OTA_CODING_ZSTD, 1507u, 0xc4866c9910d9b6f2u},
+    {OTA_CODING_LZ4, 240u, 0xba739dd9a5b0cecau},
+    {OTA_CODING_LZ4, 252u, 0xb8ef9edd0cd8b04eu},
+    {OTA_CODING_LZO, 760u, 0x27b7882f673547c1u},
+    {OTA_CODING_LZO, 240u, 0x2bd4d05bee185262u},
 };
 /* clang-format on */
