@@ -282,6 +282,19 @@ def test_a_folder_that_becomes_a_link_after_preflight(applier: Applier, root: Pa
     assert applier.code(put(root, expect, script(1, swap), file(b"d/x")), root) == Code.PATH
 
 
+def test_a_package_that_changes_after_it_was_checked(applier: Applier, root: Path, outside: Path) -> None:
+    """A file is read twice; what is applied is the second reading, so that one is checked as well."""
+    new = b.noise(500_000)
+    swap = 'printf XXXX | dd of="$OTA_ROOT/../p.ota" bs=1 seek=400000 conv=notrunc 2>/dev/null\n'
+    write(root / "d", OLD)
+    states = {b.OLD: [1, len(OLD), b.xxh(OLD)], b.NEW: [1, len(new), b.xxh(new)]}
+    package = put(root, b.record(b.EXPECT, {b.TYPE: 1, b.PATH: b"d", **states}), script(1, swap), file(b"d", new))
+    good, before = package.read_bytes(), state(root)
+    assert applier.code(package, root) == Code.CORRUPT
+    assert package.read_bytes() != good, "the script did not run"
+    assert state(root) == before
+
+
 def test_a_source_that_vanishes_after_preflight(applier: Applier, root: Path, outside: Path) -> None:
     """The end script learns of it, and of the target nothing is lost that was not taken away."""
     gone = 'rm "$OTA_ROOT/a"\n'

@@ -48,7 +48,6 @@ FUZZ_OF_display  := display/lines.c display/scene.c
 FUZZ_OF_picture  := display/picture.c
 FUZZ_OF_gnuzip   := core/gnuzip.c core/gnuzip_block.c core/gnuzip_tree.c
 FUZZ_OF_lz4      := board/coder_lz4.c
-FUZZ_OF_lz4      := board/coder_lz4.c
 FUZZ_OF_slots    := core/env.c core/env_config.c core/env_write.c core/slots.c
 FUZZ_OF_keys     := board/keys.c
 
