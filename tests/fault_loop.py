@@ -13,7 +13,9 @@ Each time
   - each file is old or new, and one of the two slots of an image is whole;
   - the status file (of otaunpack) can be read, its code is the exit code unless it was the status file that failed,
     and it says neither that all is done nor that nothing was changed when that is not so;
-  - the same command without the fault ends in new, with nothing left behind.
+  - the same command without the fault ends in new, with nothing left behind; but where the fault took a file of an
+    update in place from its scratch and left a target half written, what it needs exists no more: then TARGET or
+    MISSING says so.
 
 Like a kill in kill_loop.py a fault is a number, not a moment: it is the same on every machine.
 """
@@ -199,6 +201,13 @@ class Board:
         ):
             yield "the environment is neither old nor new"
 
+    def scratch_was_taken(self, fault: Fault) -> bool:
+        """Was a file of the temporary folder taken that a half-written node may depend on?"""
+        if not fault.taken or not fault.path.startswith(str(self.folder / "tmp") + "/"):
+            return False
+        now = self.now()
+        return any(now.get(name) not in (self.old.get(name), self.new.get(name)) for name in self.nodes)
+
     def status_lies(self, code: int, now: dict[bytes, tuple[object, ...]], fault: Fault, taken: bytes) -> Iterator[str]:
         status_failed = fault.path.startswith(str(self.status.parent))
         try:
@@ -289,8 +298,13 @@ def again(board: Board, applier: Applier, fault: Fault) -> Iterator[str]:
             shutil.copy2(source, name)
     none = Fault("EIO", "/nowhere", None)
     words = board.folder.parent / "words"
+    may_be_lost = board.scratch_was_taken(fault)
     code = attempt(board.argv(applier), applier.python, none, words)
     now = board.now()
+    if may_be_lost and code in (Code.TARGET, Code.MISSING):
+        if not applier.python and f"code={int(code)}\n" not in board.status.read_text():
+            yield f"run again: the status file says {board.status.read_text()}"
+        return
     if code != 0:
         yield f"run again: {words.read_text()[-300:]}"
     elif now != board.new:
