@@ -189,4 +189,4 @@ dist: $(VENV)/.ready ## wheel and source distribution in dist/
 clean: ## remove what was built; keeps .cache and .venv
 	rm -rf build dist *.egg-info otastream/_core.*.so otastream/_core.c $(VENV)/.built .coverage*
 
--include $(shell find build -name '*.d' 2>/dev/null)
+-include $(shell find build -type f -name '*.d' 2>/dev/null)

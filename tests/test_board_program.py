@@ -433,6 +433,16 @@ def test_the_command_line(program: Path, plain: Board) -> None:
     assert run("-r", str(GOLDEN / "good/empty-zstd.ota"), "--verify").returncode == 0
 
 
+def test_the_folder_that_is_missing_is_named(plain: Board, tmp_path: Path) -> None:
+    there, gone = str(tmp_path), str(tmp_path / "none")
+    for root, tmp, named in ((gone, there, "--root"), (there, gone, "--tmp"), (gone, gone, "--root")):
+        for mode in (("-x", str(GOLDEN / "good/empty-none.ota")), ("--slot-status",)):
+            words = [plain.program, *mode, "--root", root, "-t", tmp]
+            done = subprocess.run(words, capture_output=True, text=True, check=False)
+            assert code(done) == "USAGE"
+            assert f"{named} {gone}: No such file or directory" in done.stderr
+
+
 @pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
 def test_closed_standard_files_are_occupied(updated: tuple[Board, Path, Path], tmp_path: Path, closed: str) -> None:
     """Else the next file that is opened, a target maybe, would get what is meant for people."""

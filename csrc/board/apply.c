@@ -158,7 +158,7 @@ static int begin_exec(struct board *b)
         int os_error = 0;
         r = ota_posix_init(b->posix, ota_posix_size(), &o, &os_error);
         if (r != 0) {
-            return board_fail(&b->why, (enum ota_error) - r, os_error, "root %s, tmp %s", o.root, o.tmp);
+            return board_folder_failed(&b->options, r, os_error, &b->why);
         }
         b->have_posix = 1;
         ota_posix_port(b->posix, &port);

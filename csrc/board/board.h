@@ -113,6 +113,8 @@ struct board_options {
 /* 0 or -OTA_E_USAGE, said on stderr. */
 int board_options_parse(struct board_options *o, int argc, char **argv);
 void board_help(void);
+/* Put down, like board_fail, that the port could not begin (negative status): at --tmp if the root can be used. */
+int board_folder_failed(const struct board_options *o, int status, int os_error, struct board_failure *why);
 
 /* ---- codecs ------------------------------------------------------------------------------------------------------ */
 

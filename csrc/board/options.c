@@ -202,6 +202,13 @@ static int take(struct board_options *o, int option)
     }
 }
 
+int board_folder_failed(const struct board_options *o, int status, int os_error, struct board_failure *why)
+{
+    int of_tmp = status == -OTA_E_USAGE && access(o->root, R_OK | X_OK) == 0;
+    return board_fail(why, (enum ota_error) - status, os_error, "%s %s", of_tmp ? "--tmp" : "--root",
+                      of_tmp ? o->tmp : o->root);
+}
+
 int board_options_parse(struct board_options *o, int argc, char **argv)
 {
     int option;

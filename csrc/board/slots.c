@@ -65,7 +65,7 @@ static int run(const struct board_options *o, struct board_failure *why)
     posix = board_memory_take(&memory, ota_posix_size());
     r = ota_posix_init(posix, ota_posix_size(), &options, &os_error);
     if (r != 0) {
-        return board_fail(why, (enum ota_error) - r, os_error, "root %s, tmp %s", o->root, o->tmp);
+        return board_folder_failed(o, r, os_error, why);
     }
     ota_posix_port(posix, &port);
     r = ota_slots_run(&port, o->slots, board_memory_take(&memory, block), block, &state);
