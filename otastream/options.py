@@ -37,6 +37,9 @@ ENCODERS: Final = {
 }
 """Names of ``--board-encoders`` and the codings that they stand for."""
 
+VERSIONS: Final = {"zstd": "1.5.4", "lz4": "1.9.4", "lzo": "2.10"}
+"""Of those whose library writes other bytes with every version: the version that the coding promises."""
+
 BOARD_ENCODERS: Final = ENCODERS["gzip"]
 """What every board program has."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
@@ -15,9 +15,10 @@ from otastream.cli import _output, _progress, _sign
 from otastream.config import Folder, Image, Release, Scripts, load_release, parse_size
 from otastream.errors import Code, OtaError, error
 from otastream.model import Codec, CodingId
-from otastream.options import BOARD_ENCODERS, ENCODERS, ENGINES, PackOptions
+from otastream.options import BOARD_ENCODERS, ENCODERS, ENGINES, VERSIONS, PackOptions
 from otastream.pack import Summary
 from otastream.tree import Change
+from otastream.views.codings import LIBRARIES
 
 BOARD: Final = [name for name, coding in ENCODERS.items() if coding <= BOARD_ENCODERS]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -38,9 +39,10 @@ _OPTIONS: Final = (
     click.option("--effort", type=click.IntRange(1, 9), default=5, show_default=True,
                  help="Time for a smaller package. From 6 on --engine auto tries every engine for each file and sends "
                  "the smallest; below 5 the codec works less, on both sides. otastream inspect shows what was chosen."),
-    click.option("--board-encoders", default=",".join(BOARD), show_default=True, metavar="NAMES",
+    click.option("--board-encoders", multiple=True, default=[",".join(BOARD)], show_default=True, metavar="NAMES",
                  help="What the boards can compress again (see otaunpack --version), of gzip, xz, zstd, lz4, lzo: "
-                 "deltas look inside of images that are compressed so. none: they never do."),
+                 "deltas look inside of images that are compressed so. none: they never do. zstd=1.5.4 says a version, "
+                 "for what writes other bytes with each. Repeatable, for boards that differ: what all have is used."),
     click.option("--codec", type=click.Choice([codec.name.lower() for codec in Codec]),
                  help="Compression of the package. [default: lzma, zstd below --effort 5, or what --ram has room for]"),
     click.option("--level", type=int, help="Level of the codec; without --codec that of zstd. "
@@ -86,7 +88,7 @@ class Arguments:
     end_script: str | None
     engine: str
     effort: int
-    board_encoders: str
+    board_encoders: tuple[str, ...]
     codec: str | None
     level: int | None
     ram: str | None
@@ -202,14 +204,34 @@ def watched(options: PackOptions, progress: _progress.Progress) -> PackOptions:
     return replace(options, progress=show)
 
 
-def encoders(text: str) -> frozenset[CodingId]:
-    """The codings that --board-encoders names. USAGE."""
-    names = set(text.split(","))
-    if names == {"none"}:
-        return frozenset()
-    if unknown := names - ENCODERS.keys():
-        raise error(Code.USAGE, f"--board-encoders: {min(unknown)!r} is none of {', '.join(ENCODERS)}, none")
-    return frozenset[CodingId]().union(*(ENCODERS[name] for name in names))
+def encoders(boards: Sequence[str]) -> frozenset[CodingId]:
+    """The codings that all boards have; each text says what one kind of board has, as --board-encoders does. A warning
+    for those that nothing can be proved with. USAGE.
+    """
+    common = frozenset[CodingId].intersection(*map(_board_encoders, boards))
+    for coding in sorted(common - BOARD_ENCODERS):
+        library = LIBRARIES[coding]
+        if not library.known():
+            _warn(f"no library here writes what {library.name} promises; what is compressed so is not looked into")
+    return common
+
+
+def _board_encoders(text: str) -> frozenset[CodingId]:
+    """One kind of board: names, each with a version behind ``=`` or without, or ``none``."""
+    found: set[CodingId] = set()
+    for item in () if text == "none" else text.split(","):
+        name, _, version = item.partition("=")
+        if name not in ENCODERS:
+            raise error(Code.USAGE, f"--board-encoders: {name!r} is none of {', '.join(ENCODERS)}, none")
+        if version and version != VERSIONS.get(name, version):
+            _warn(f"{name} {version} writes other bytes than {VERSIONS[name]}, which alone is known; it is not used")
+        else:
+            found |= ENCODERS[name]
+    return frozenset(found)
+
+
+def _warn(what: str) -> None:
+    click.echo(f"otastream: warning: --board-encoders: {what}", err=True)
 
 
 def size_option(option: str, text: str | None) -> int | None:

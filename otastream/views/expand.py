@@ -73,8 +73,9 @@ def expand(
         return found.note or None
     usable = codings.present() & allowed
     if not any(part.coding.id in usable for part in found.parts):
-        names = ", ".join(sorted({codings.LIBRARIES[part.coding.id].name for part in found.parts}))
-        return f"boards without {names}: {found.note}"
+        ids = {part.coding.id for part in found.parts}
+        names = ", ".join(sorted(codings.LIBRARIES[id_].name for id_ in ids))
+        return f"{'packer' if ids & allowed else 'boards'} without {names}: {found.note}"
     made = _New(old_view, new_view, usable, memory)
     old_found = [part for part in scan.scan(old_view).parts if part.coding.id in usable]
     made.learn(old_found)
