@@ -9,10 +9,11 @@ What a file's delta is depends on that file alone, so the number of jobs does no
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -47,10 +48,15 @@ CERTAIN: Final = 1 << 20
 """Bytes of parts that changed, above which a delta between views that is far smaller is taken without trying others.
 Smaller files are not looked into if their plain delta is tiny.
 """
+PROBES: Final = 64
+PROBE: Final = 4
+"""So many stretches of so many bytes of these parts are looked for in old."""
+PROBES_DOUBTED: Final = 16
+"""Of those that are not there, so many count as if they were: twice the deviation of 64 draws, at most."""
 VIEW_COST: Final = 128
 """Bytes by which a delta between views must be smaller than any other: the manifest and the record name them."""
 NOTE_MAX: Final = 255
-SHORT_NOTE: Final = 56
+SHORT_NOTE: Final = 50
 """The most bytes of a note that says why there is no view: looking inside shall not make a package larger."""
 
 
@@ -239,8 +245,7 @@ class _Maker:
             payload=payload,
             note=found.note,
             cost=cost,
-            # A plain delta finds of a part at most what stands in front of its first change, and takes long to find it.
-            certain=found.packed > CERTAIN and cost < found.packed // 4,
+            certain=found.packed > CERTAIN and cost + VIEW_COST < _plain_least(old, new, found.changed),
             saved=found.packed - cost,
             front=found.front,
             codings=frozenset(found.front.codings()),
@@ -525,6 +530,25 @@ class _FilePayload:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def _plain_least(old: Buffer, new: Buffer, changed: Sequence[tuple[int, int]]) -> int:
+    """About the least that a delta of old and new as they are costs for these stretches of new (offset and length),
+    which are compressed: where ``PROBE`` bytes stand nowhere in old, it has at least one byte of its own.
+    """
+    if not isinstance(old, mmap.mmap) or not isinstance(new, mmap.mmap):
+        return 0
+    whole = sum(size for _, size in changed)
+    absent, start, item = 0, 0, iter(changed)
+    offset, size = next(item, (0, 0))
+    for number in range(PROBES):
+        at = whole * number // PROBES
+        while at >= start + size:
+            start += size
+            offset, size = next(item)
+        from_ = offset + min(at - start, max(0, size - PROBE))
+        absent += old.find(new[from_ : from_ + PROBE]) < 0
+    return whole * max(0, absent - PROBES_DOUBTED) // (PROBES * PROBE)
 
 
 def _pieces(data: Buffer) -> Iterator[memoryview]:

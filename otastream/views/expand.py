@@ -39,6 +39,12 @@ CACHE_NODES: Final = 1 << 15
 """The same where all parts are small, as the nodes of flash file systems: one is decoded again in no time."""
 NODE: Final = 1 << 13
 """Bytes of a small part at most."""
+GROWTH: Final = 8
+"""What an image may expand to, in times of its own bytes: real ones grow to three or four. The packer needs seven times
+of that in memory, and what is there to fill it (a decompression bomb) stays compressed.
+"""
+GROWTH_LEAST: Final = 64 << 20
+"""The same in bytes, for small images."""
 GIVE_UP: Final = 24
 """So many parts in a row that no parameters reproduce: the rest of the container is not tried."""
 
@@ -54,6 +60,7 @@ class Expansion:
     kept: int
     coded: int
     packed: int  # bytes of the image that are recompressed
+    changed: tuple[tuple[int, int], ...] = ()  # where those are in the image: offset and length
 
 
 def expand(
@@ -96,6 +103,7 @@ def expand(
         made.counts["kept"],
         made.counts["coded"],
         made.packed,
+        tuple(made.changed),
     )
 
 
@@ -116,13 +124,14 @@ def _front(parts: list[Part], segments: list[Segment]) -> Front:
 def _expand_old(image: memoryview, found: Sequence[scan.Found], memory: int) -> tuple[bytes, list[Part]]:
     """Old as the engine sees it; a part that does not decode, or would make the view too large, stays as it is."""
     out, parts, end = bytearray(), [], 0
+    most = _most(image)
     known: set[Coding] = set()
     for item in found:
         coding = codings.decoding(item.coding)
         if not _room(coding, known) or codings.size(coding, encode=False) > memory:
             continue
         raw = item.raw
-        room = VIEW_MAX - len(out) - (len(image) - end)
+        room = most - len(out) - (len(image) - end)
         if raw is None or len(raw) > room or not 0 < item.packed <= PACKED_MAX:
             continue
         out += image[end : item.offset]
@@ -132,6 +141,11 @@ def _expand_old(image: memoryview, found: Sequence[scan.Found], memory: int) -> 
         known.add(coding)
     out += image[end:]
     return bytes(out), parts
+
+
+def _most(image: memoryview) -> int:
+    """Bytes that an image may expand to."""
+    return min(VIEW_MAX, max(GROWTH_LEAST, GROWTH * len(image)))
 
 
 def _room(coding: Coding, known: Collection[Coding]) -> bool:
@@ -154,6 +168,7 @@ class _New:
         self.segments: list[Segment] = []
         self.counts: Counter[str] = Counter()
         self.packed = 0
+        self.changed: list[tuple[int, int]] = []
         self._kept_bytes = 0
         self._literal = 0  # bytes of the parts that are sent as they are
 
@@ -175,6 +190,8 @@ class _New:
             raw = item.raw if item.coding.id in self._usable else None
             if raw is None:
                 continue
+            if len(whole) + len(raw) > _most(self._new):
+                return
             whole += self._new[end : item.offset]
             places.append((len(whole), item))
             whole += raw
@@ -233,8 +250,10 @@ class _New:
     def _made(self, item: scan.Found) -> tuple[Coding, bytes] | None:
         """How a part was compressed, and what it expands to."""
         raw = item.raw if item.coding.id in self._usable else None
-        coding = None if raw is None else self._coding(item, self._packed(item), raw)
-        return None if raw is None or coding is None else (coding, raw)
+        if raw is None or len(self.out) + len(raw) + len(self._new) - item.offset - item.packed > _most(self._new):
+            return None
+        coding = self._coding(item, self._packed(item), raw)
+        return None if coding is None else (coding, raw)
 
     def _part(self, item: scan.Found, made: tuple[Coding, bytes] | None) -> None:
         packed = self._packed(item)
@@ -246,6 +265,7 @@ class _New:
         coding, raw = made
         self.counts["coded"] += 1
         self.packed += len(packed)
+        self.changed.append((item.offset, len(packed)))
         check = xxhash.xxh64_intdigest(packed) & 0xFFFFFFFF
         self._add(Segment(Kind.CODED, len(raw), coding=coding, check=check))
         self.out += raw
