@@ -46,7 +46,7 @@ def test_any_call_may_fail(tmp_path: Path, program: str, name: str) -> None:
     result = json.loads(done.stdout)
     print(program, name, result["faults"], "faults,", result["failed"], "runs failed", result["counts"])
     assert result["wrong"] == []
-    # they were met, and most of them were no call that a run can do without
+    # they were met, and many of them were no call that a run can do without (a fallback makes up for most)
     kinds = {kind.split()[0] for kind in result["counts"]}
     assert len(kinds) >= (len(FAULTS) - 1 if STEP else 5)
-    assert result["failed"] > result["faults"] / 4
+    assert result["failed"] > result["faults"] / 5
