@@ -14,7 +14,7 @@ from itertools import chain
 from otastream.config import Folder, Release
 from otastream.container import encode, encode_preamble
 from otastream.errors import Code, OtaError, error
-from otastream.model import Codec, EngineId, Event
+from otastream.model import Block, Codec, EngineId, Event, Ubi
 from otastream.options import Fit, PackOptions, adopt, engine_memory, engines, fit, refit
 from otastream.planning import Work, planned
 from otastream.stages.compress import compress
@@ -37,7 +37,8 @@ class Summary:
 
     changes: how many paths were added, changed, moved, deleted, or got another mode, owner or xattrs (meta). deltas:
     files and images that are sent as one. cached: those that an earlier run had decided on. content: new content that
-    payloads make; payload: what is sent for it, before compression; package: the whole file.
+    payloads make; payload: what is sent for it, before compression; package: the whole file. notes: targets of images
+    that hold something compressed and were not looked into, each with the reason.
     """
 
     changes: Counter[Change] = field(default_factory=Counter)
@@ -47,6 +48,7 @@ class Summary:
     content: int = 0
     payload: int = 0
     package: int = 0
+    notes: list[tuple[bytes, str]] = field(default_factory=list)
     ram: int = 0
     codec: Codec = Codec.NONE
     window_log: int = 0
@@ -157,6 +159,8 @@ def _watched(ready: Iterable[Ready], work: Work, summary: Summary, options: Pack
             summary.content += size
             summary.payload += item.payload.size + (0 if item.fallback is None else item.fallback.size)
             summary.cached += item.cached
+            if isinstance(item.record, Block | Ubi) and item.record.note is not None and item.record.new_view is None:
+                summary.notes.append((item.record.targets[0], item.record.note))
             summary.deltas += getattr(item.record, "engine", EngineId.FULL) is not EngineId.FULL
         yield item
         done += size

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
+import json
 import random
 import tempfile
 from collections.abc import Iterator
@@ -241,6 +243,20 @@ def test_the_smaller_engine_is_taken(program: Path, tmp_path: Path) -> None:
     assert [r.record.engine for r in noise if isinstance(r.record, model.Block)] == [EngineId.BSDIFF]
 
 
+@pytest.mark.parametrize("size", [2000, 200_000])  # a delta, or all of the image: the beginning differs
+def test_what_is_compressed_inside_is_said_to_be_left_alone(tmp_path: Path, size: int) -> None:
+    """Of a delta and of an image that is sent as a whole; not where nothing inside is compressed."""
+    head, body = BLOB[:size], BLOB[size:].hex().encode()
+    write(tmp_path / "old.img", gzip.compress(head, mtime=0) + gzip.compress(body[:60_000], mtime=0))
+    write(tmp_path / "new.img", gzip.compress(head[::-1], mtime=0) + gzip.compress(body[:60_000] + b"!", mtime=0))
+    write(tmp_path / "a.toml", b'[[image]]\nold = "old.img"\nnew = "new.img"\ntargets = ["/dev/p"]\nin-place = true\n')
+    shown = otastream("pack", "--spec", tmp_path / "a.toml", "-o", tmp_path / "p.ota").stderr.decode()
+    assert "\n/dev/p: in place is not looked into: gzip" in shown
+    assert "in place is not looked into: gzip" in succeed("inspect", tmp_path / "p.ota")
+    summary = succeed("pack", "--spec", tmp_path / "a.toml", "--json", "-o", tmp_path / "p.ota")
+    assert [note["target"] for note in json.loads(summary)["notes"]] == ["/dev/p"]
+
+
 def test_the_command_takes_all_images_that_can_be(tmp_path: Path) -> None:
     write(tmp_path / "old.img", BLOB)
     write(tmp_path / "new.img", NEW)
@@ -251,6 +267,7 @@ def test_the_command_takes_all_images_that_can_be(tmp_path: Path) -> None:
     made = []
     for name, *options in (("a", "--in-place"), ("b",), ("a", "--in-place", "--scratch", "1M")):
         succeed("pack", "--spec", tmp_path / f"{name}.toml", *options, "-o", tmp_path / "p.ota")
+        assert "not looked into" not in succeed("inspect", tmp_path / "p.ota")
         made.append((tmp_path / "p.ota").read_bytes())
     assert made[0] == made[1]
     for arguments in (("c", "--in-place"), ("a", "--in-place", "--scratch", "64K")):

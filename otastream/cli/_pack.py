@@ -17,7 +17,7 @@ from otastream.errors import Code, OtaError, error
 from otastream.model import Codec, CodingId
 from otastream.options import BOARD_ENCODERS, ENCODERS, ENGINES, VERSIONS, PackOptions
 from otastream.pack import Summary
-from otastream.tree import Change
+from otastream.tree import Change, show
 from otastream.views.codings import LIBRARIES
 
 BOARD: Final = [name for name, coding in ENCODERS.items() if coding <= BOARD_ENCODERS]
@@ -263,6 +263,7 @@ def _as_json(summary: Summary) -> dict[str, object]:
         "ram": summary.ram,
         "codec": summary.codec.name.lower(),
         "window": 1 << summary.window_log if summary.window_log else 0,
+        "notes": [{"target": show(target), "note": note} for target, note in summary.notes],
     }
 
 
@@ -274,8 +275,9 @@ def _as_text(summary: Summary) -> str:
     ]
     part = _output.share(summary.package, summary.content)
     cached = f" ({summary.cached} from the cache)" if summary.cached else ""
+    notes = "".join(f"\n{show(target)}: {_output.printable(note)}" for target, note in summary.notes)
     return (
         f"{', '.join(counts) or 'nothing to do'}\n"
         f"{_output.size(summary.package)} for {_output.size(summary.content)} of new content{part}, "
-        f"{_output.count(summary.deltas, 'delta')}{cached}; applying needs {_output.size(summary.ram)} of memory"
+        f"{_output.count(summary.deltas, 'delta')}{cached}; applying needs {_output.size(summary.ram)} of memory{notes}"
     )

@@ -35,7 +35,8 @@ from otastream.native import Buffer
 from otastream.tree import CHUNK_SIZE, READ_SIZE, Content, Ready, Step, show
 from otastream.views import codings
 from otastream.views.expand import Expansion, expand
-from otastream.views.parts import Front
+from otastream.views.parts import VIEW_MAX, Front
+from otastream.views.scan import scan
 
 AHEAD: Final = 16
 WHOLE_MAX: Final = 256 << 20
@@ -288,8 +289,10 @@ class _Maker:
     def _in_place(self, action: Block, unit: int, content: Content) -> Ready:
         """The smallest delta of a node onto itself; the image as a whole if that is smaller."""
         best: tuple[EngineId, InPlace] | None = None
+        note: str | None = None
         if content.old is not None and self._engines:
             new = _load(content.new, content.size, content.digest)
+            note = _left_alone(new) if self._views is not None else None
             old = _load(content.old, content.old_size, content.old_digest)
             least = _compressed_size(_pieces(new))
             for engine in self._engines:
@@ -304,10 +307,11 @@ class _Maker:
                 if best is not None:
                     best[1].payload.close()
                 best, least = (engine.id, made), cost
+        about = _Delta(note=note)
         if best is None:
-            return Ready(_full(action), _FilePayload(content))
+            return Ready(_noted(_full(action), about), _FilePayload(content))
         record = replace(action, engine=best[0], unit=best[1].unit, plan=best[1].plan)
-        return Ready(record, best[1].payload, scratch=best[1].scratch)
+        return Ready(_noted(record, about), best[1].payload, scratch=best[1].scratch)
 
     def _delta(
         self,
@@ -396,6 +400,13 @@ def _noted(action: Action, found: _Delta) -> Action:
     note = found.note.encode()[: SHORT_NOTE if front is None else NOTE_MAX].decode(errors="ignore")
     old_view = View.PARTS if front is not None and front.old is not None else None
     return replace(action, note=note, old_view=old_view, new_view=None if front is None else View.PARTS)
+
+
+def _left_alone(new: Buffer) -> str | None:
+    """What is in an image that is updated in place: a unit at a time is written, and compressed parts cross units."""
+    view = memoryview(new).cast("B")
+    found = scan(view) if len(view) <= VIEW_MAX else None
+    return f"in place is not looked into: {found.note}" if found is not None and found.parts else None
 
 
 def _full(action: Action) -> Action:
