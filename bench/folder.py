@@ -30,7 +30,7 @@ from bench import kept
 from bench.many import COUNTS, SOURCE, described, make
 from bench.measure import differences, launcher, total_size, walk
 from bench.tools import ALL, BASELINE, Tool, size_of
-from scripts.corpus import FOLDERS, CorpusError, Pair, fetch
+from scripts.corpus import FOLDERS, CorpusError, Pair, fetch, files
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ def section(pair: Pair, rows: Sequence[Row], baseline: str) -> str:
 
 
 def size_of_new(pair: Pair) -> dict[str, int]:
-    return {"files": sum(1 for p in pair.new.rglob("*") if p.is_file()), "bytes": total_size(pair.new)}
+    return {"files": sum(1 for _ in files(pair.new)), "bytes": total_size(pair.new)}
 
 
 INTRO = """# Benchmarks: large folder diffs
