@@ -168,6 +168,11 @@ bench-full: build bench-tools ## everything: folders and files against every pee
 	$(MAKE) bench
 	$(PY) -m bench.pairs --markdown docs/benchmarks-files.md --plot docs/frontier --json build/pairs.json
 
+.PHONY: bench-views
+bench-views: build bench-tools ## compressed images and files against every peer, docs/benchmarks-views.md
+	$(PYTHON) scripts/boardbuild.py --encoders gzip,xz,zstd,lz4,lzo amd64
+	$(PY) -m bench.views --markdown docs/benchmarks-views.md
+
 # What the tables of files need beside the project itself: the board program for this machine, peers, matplotlib.
 .PHONY: bench-tools
 bench-tools: $(VENV)/.bench

@@ -16,6 +16,7 @@ from bench import kept
 from bench.kept import BOARD
 from bench.measure import Usage, measure
 from bench.tools import binaries, find, otastream, program
+from otastream.inspection import inspect_package
 from otastream.options import ENGINES
 
 Command = list[str | Path]
@@ -44,7 +45,7 @@ class Job:
 class FileTool:
     """One row. pack and apply give the commands to run, one after the other. lacks says why the row cannot run here, or
     None. counted: its applier's instructions are, which mean something of programs in C. versions: what a kept result
-    depends on."""
+    depends on. found: what its patch says about itself."""
 
     name: str
     pack: Callable[[Job], list[Command]]
@@ -54,6 +55,7 @@ class FileTool:
     ours: bool = False
     counted: bool = True
     fits: Callable[[Job], bool] = lambda job: True  # noqa: ARG005
+    found: Callable[[Job], str] = lambda job: ""  # noqa: ARG005
 
 
 def run(commands: Sequence[Command], patience: int) -> Usage:
@@ -80,26 +82,42 @@ def instructions(commands: Sequence[Command], work: Path) -> int:
 # ---- otastream ---------------------------------------------------------------------------------------------------
 
 
-def ours(name: str, options: Sequence[str], *, engine: str, counted: bool = True) -> FileTool:
-    """Packed by the command, applied by the board program."""
+def ours(
+    name: str, options: Sequence[str], *, engine: str, counted: bool = True, board: Path = BOARD, image: bool = False
+) -> FileTool:
+    """Packed by the command, applied by a board program. image: from one node to another, else as a file."""
 
     def pack(job: Job) -> list[Command]:
         spec = job.work / "release.toml"
-        entry = {"action": "update", "dest": "/made", "old": str(job.old), "new": str(job.new)}
-        spec.write_text("[[file]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in entry.items()))
+        where = {"source": "/old", "targets": ["/made"]} if image else {"action": "update", "dest": "/made"}
+        entry = {"old": str(job.old), "new": str(job.new), **where}
+        lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in entry.items())
+        spec.write_text(f"[[{'image' if image else 'file'}]]\n{lines}")
         return [[*otastream(), "pack", "--spec", spec, "--progress", "none", "-j", "1", *options, "-o", job.out]]
 
     def apply(job: Job) -> list[Command]:
-        shutil.copyfile(job.old, job.made)
-        shutil.copymode(job.old, job.made)
-        return [[BOARD, "-r", job.out, "--root", job.made.parent, "-t", job.work, "--progress", "none"]]
+        if image:
+            shutil.copyfile(job.old, job.made.with_name("old"))
+            with job.made.open("wb") as node:
+                node.truncate(job.new.stat().st_size)
+        else:
+            shutil.copyfile(job.old, job.made)
+            shutil.copymode(job.old, job.made)
+        return [[board, "-r", job.out, "--root", job.made.parent, "-t", job.work, "--progress", "none"]]
 
     def lacks() -> str | None:
         if engine not in ENGINES:
             return f"no engine {engine}"
-        return None if BOARD.exists() else "no board program (make board)"
+        return None if board.exists() else "no board program (make board)"
 
-    return FileTool(name, pack, apply, lacks, kept.otastream, ours=True, counted=counted)
+    def versions() -> str:
+        return f"{kept.otastream()} {kept.programs(board)}"
+
+    def found(job: Job) -> str:
+        notes = [getattr(entry.record, "note", None) for entry in inspect_package(str(job.out)).entries]
+        return ", ".join(note for note in notes if note)
+
+    return FileTool(name, pack, apply, lacks, versions, ours=True, counted=counted, found=found)
 
 
 # ---- peers -------------------------------------------------------------------------------------------------------
@@ -155,13 +173,37 @@ def xdelta3() -> FileTool:
     def window(job: Job) -> str:
         return str(max(1 << 19, 1 << job.old.stat().st_size.bit_length()))
 
+    def how(job: Job, *options: str) -> Command:
+        # what gzip made is expanded and made again by whatever gzip does here unless this says otherwise
+        as_it_is = ["-D"] if gzipped(job.old) or gzipped(job.new) else []
+        return ["xdelta3", *options, *as_it_is, "-B", window(job), "-f", "-s", job.old]
+
     return FileTool(
         "xdelta3 -9",
-        lambda job: [["xdelta3", "-e", "-9", "-S", "lzma", "-B", window(job), "-f", "-s", job.old, job.new, job.out]],
-        lambda job: [["xdelta3", "-d", "-B", window(job), "-f", "-s", job.old, job.out, job.made]],
+        lambda job: [[*how(job, "-e", "-9", "-S", "lzma"), job.new, job.out]],
+        lambda job: [[*how(job, "-d"), job.out, job.made]],
         program("xdelta3"),
         binaries("xdelta3"),
     )
+
+
+def xdelta3_gzip() -> FileTool:
+    """For files that are one gzip member each: xdelta3 calls gzip, which has to be told how the new one was made."""
+    how: Command = ["env", "GZIP=-9n", "xdelta3", "-q"]
+    window = str(1 << 26)
+    return FileTool(
+        "xdelta3 -9, through gzip -9n",
+        lambda job: [[*how, "-e", "-9", "-S", "lzma", "-B", window, "-f", "-s", job.old, job.new, job.out]],
+        lambda job: [[*how, "-d", "-B", window, "-f", "-s", job.old, job.out, job.made]],
+        program("xdelta3", "gzip"),
+        binaries("xdelta3", "gzip"),
+        fits=lambda job: gzipped(job.old) and gzipped(job.new),
+    )
+
+
+def gzipped(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(3) == b"\x1f\x8b\x08"
 
 
 def zstd() -> FileTool:

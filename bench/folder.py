@@ -14,47 +14,29 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import re
 import shutil
 import stat
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from bench import kept
 from bench.many import COUNTS, SOURCE, described, make
 from bench.measure import differences, launcher, total_size, walk
+from bench.rows import APPLY_CPU, APPLY_MIB, BYTES, PACK_CPU, PACK_MIB, Column, Row, done, machine, ratio, table
 from bench.tools import ALL, BASELINE, Tool, size_of
 from scripts.corpus import FOLDERS, CorpusError, Pair, fetch, files
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What one tool did on one pair: bytes, seconds of the wall clock (cpu: of all processors), peak resident bytes of
-    its largest process. `failed` says why there are no numbers."""
-
-    tool: str
-    note: str
-    size: int = 0
-    pack_seconds: float = 0.0
-    pack_cpu: float = 0.0
-    pack_rss: int = 0
-    apply_seconds: float = 0.0
-    apply_cpu: float = 0.0
-    apply_rss: int = 0
-    failed: str | None = None
 
 
 def run_row(tool: Tool, pair: Pair, work: Path) -> Row:
     """Pack and apply once, and compare. Nothing of it stays on disk."""
     lack = tool.lacks()
     if lack is not None:
-        return Row(tool.name, tool.note, failed=lack)
+        return Row(tool.name, tool.ours, tool.note, failed=lack)
     if not tool.exact:
         pair = without_links(pair, work)
     out, made = work / "package", work / "root" / "config"
@@ -66,20 +48,11 @@ def run_row(tool: Tool, pair: Pair, work: Path) -> Row:
         applied = tool.apply(pair.old, out, made)
         wrong = differences(pair.new, made, modes=tool.exact)
     except RuntimeError as problem:
-        return Row(tool.name, tool.note, failed=str(problem))
+        return Row(tool.name, tool.ours, tool.note, failed=str(problem))
     if wrong:
-        return Row(tool.name, tool.note, failed=f"result differs from new: {wrong[0]} and {len(wrong) - 1} more")
-    return Row(
-        tool.name,
-        tool.note,
-        size_of(out),
-        packed.seconds,
-        packed.cpu,
-        packed.rss,
-        applied.seconds,
-        applied.cpu,
-        applied.rss,
-    )
+        text = f"result differs from new: {wrong[0]} and {len(wrong) - 1} more"
+        return Row(tool.name, tool.ours, tool.note, failed=text)
+    return done(tool.name, size_of(out), packed, applied, ours=tool.ours, note=tool.note)
 
 
 def without_links(pair: Pair, work: Path) -> Pair:
@@ -113,7 +86,7 @@ def run_pair(pair: Pair, tools: Sequence[Tool], *, fresh: bool, only_kept: bool 
     for tool in tools:
         parts = parts_of(pair, tool)
         if only_kept and not kept.known(parts):
-            yield Row(tool.name, tool.note, failed=kept.NOT_MEASURED)
+            yield Row(tool.name, tool.ours, tool.note, failed=kept.NOT_MEASURED)
             continue
         with tempfile.TemporaryDirectory(prefix="otastream-bench-") as work:
             row = Row(**kept.recall(parts, lambda: asdict(run_row(tool, pair, Path(work))), fresh=fresh))  # noqa: B023
@@ -121,36 +94,28 @@ def run_pair(pair: Pair, tools: Sequence[Tool], *, fresh: bool, only_kept: bool 
         yield row
 
 
-def ratio(value: float, base: float) -> str:
-    return f"{value / base:.3f}" if base else "-"
-
-
-def table(rows: Sequence[Row], baseline: str) -> str:
-    """A Markdown table; ratios are against the row named `baseline` (lower is better)."""
-    base = next((r for r in rows if r.tool == baseline and r.failed is None), None)
-    lines = [
-        "| tool | bytes | ratio | pack s | ratio | pack CPU s | ratio | pack MiB | apply CPU s | apply MiB | how |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+def columns(rows: Sequence[Row], baseline: str) -> list[Column]:
+    """Ratios are against the row named `baseline`."""
+    base = next((row for row in rows if row.tool == baseline and row.failed is None), Row(baseline))
+    return [
+        BYTES,
+        ratio(base.size),
+        Column("pack s", lambda row: f"{row.pack_seconds:.1f}"),
+        ratio(base.pack_seconds, lambda row: row.pack_seconds),
+        PACK_CPU,
+        ratio(base.pack_cpu, lambda row: row.pack_cpu),
+        PACK_MIB,
+        APPLY_CPU,
+        APPLY_MIB,
+        Column("how", lambda row: row.note, left=True),
     ]
-    for r in rows:
-        if r.failed is not None:
-            lines.append(f"| {r.tool} | - | - | - | - | - | - | - | - | - | not run: {' '.join(r.failed.split())} |")
-            continue
-        size, wall, cpu = ("-", "-", "-")
-        if base:
-            size, wall = ratio(r.size, base.size), ratio(r.pack_seconds, base.pack_seconds)
-            cpu = ratio(r.pack_cpu, base.pack_cpu)
-        lines.append(
-            f"| {r.tool} | {r.size:,} | {size} | {r.pack_seconds:.1f} | {wall} | {r.pack_cpu:.1f} | {cpu} "
-            f"| {r.pack_rss / 2**20:.0f} | {r.apply_cpu:.1f} | {r.apply_rss / 2**20:.1f} | {r.note} |"
-        )
-    return "\n".join(lines)
 
 
 def section(pair: Pair, rows: Sequence[Row], baseline: str) -> str:
     size = kept.recall(["size", *identity(pair)], lambda: size_of_new(pair))
     return (
-        f"## {pair.name}\n\n{pair.what}: {size['files']:,} files, {size['bytes']:,} bytes.\n\n{table(rows, baseline)}\n"
+        f"## {pair.name}\n\n{pair.what}: {size['files']:,} files, {size['bytes']:,} bytes.\n\n"
+        f"{table(rows, columns(rows, baseline))}"
     )
 
 
@@ -195,12 +160,6 @@ def grown(numbers: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def machine() -> str:
-    """What the numbers were measured on."""
-    system = f"Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
-    return f"{os.cpu_count()} {platform.machine()} cores, {system}"
-
-
 def opened(name: str, work: Path, tools: Sequence[Tool], options: argparse.Namespace) -> Pair:
     """A pair, fetched or made beneath work. What is made stays out if all rows are kept. Errors: those of fetch."""
     if name not in COUNTS:
@@ -240,7 +199,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 continue
             rows = list(run_pair(pair, fit, fresh=options.fresh, only_kept=options.kept))
             page.append(section(pair, rows, options.baseline))
-        failed |= any(r.failed and r.tool.startswith("otastream") for r in rows)
+        failed |= any(r.failed and r.ours for r in rows)
         numbers[name] = [asdict(r) for r in rows]
         print(f"\n{page[-1]}", flush=True)
     growth = grown(numbers)

@@ -19,35 +19,21 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 from bench import kept
 from bench.filetools import OURS, PEERS, FileTool, Job, instructions, run
-from bench.folder import machine
 from bench.measure import OUT_OF_TIME, launcher, same_content
+from bench.rows import APPLY_MIB, BYTES, PACK_CPU, PACK_MIB, Row, best_peer, done, machine, per_byte, ratio, table
 from scripts.corpus import FILES, CorpusError, Pair, fetch
 
 _LABELS: Final = (4, -12, 14, -22)  # points above a dot
+NOT_FOR_IT: Final = "does not apply"
 QUICK: Final = ("libssl-armhf", "sshd-armhf", "busybox-armhf")
 COUNTED_MAX: Final = 8 << 20  # bytes of new above which instructions are not counted: it takes long
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What one tool did on one pair. Seconds are of the processor; rss in bytes; instructions 0: not counted. failed
-    says why there are no numbers."""
-
-    tool: str
-    ours: bool
-    size: int = 0
-    pack_cpu: float = 0.0
-    pack_rss: int = 0
-    apply_rss: int = 0
-    instructions: int = 0
-    failed: str | None = None
 
 
 def measured(tool: FileTool, pair: Pair, arch: str, patience: int) -> Row:
@@ -70,14 +56,14 @@ def measured(tool: FileTool, pair: Pair, arch: str, patience: int) -> Row:
                 text = f"not done within {patience} s of CPU"
             return Row(tool.name, tool.ours, failed=" ".join(text.split())[:200])
         size = job.out.stat().st_size
-        return Row(tool.name, tool.ours, size, packed.cpu, packed.rss, applied.rss, counted)
+        return done(tool.name, size, packed, applied, ours=tool.ours, note=tool.found(job), count=counted)
 
 
 def row_of(tool: FileTool, pair: Pair, arch: str, options: argparse.Namespace) -> Row:
     """The same, from an earlier run if nothing that it depends on is another one."""
     lack = tool.lacks()
     if lack is None and not tool.fits(Job(pair.old, pair.new, Path("/nowhere"), arch)):
-        lack = "does not apply"
+        lack = NOT_FOR_IT
     if lack is not None:
         return Row(tool.name, tool.ours, failed=lack)
     known = [kept.content(pair.old), kept.content(pair.new), tool.name, tool.versions(), arch, command_of(tool)]
@@ -97,31 +83,11 @@ def command_of(tool: FileTool) -> str:
 # ---- the page ----------------------------------------------------------------------------------------------------
 
 
-def table(pair: Pair, rows: Sequence[Row]) -> str:
-    """A Markdown table; the ratio is against the smallest delta of any peer (lower is better)."""
-    best = best_peer(rows)
+def section(pair: Pair, rows: Sequence[Row]) -> str:
+    """A heading and a table; the ratio is against the smallest delta of any peer."""
     new = pair.new.stat().st_size
-    lines = [
-        f"## {pair.name}\n\n{pair.what}: {new:,} bytes.\n",
-        "| tool | bytes | ratio | pack CPU s | pack MiB | apply instr/byte | apply MiB |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for row in rows:
-        if row.failed is not None:
-            lines.append(f"| {row.tool} | - | - | - | - | - | {row.failed} |")
-            continue
-        ratio = f"{row.size / best:.3f}" if best else "-"
-        counted = f"{row.instructions / new:.1f}" if row.instructions else "-"
-        lines.append(
-            f"| {row.tool} | {row.size:,} | {ratio} | {row.pack_cpu:.1f} | {row.pack_rss / 2**20:.0f} | {counted} "
-            f"| {row.apply_rss / 2**20:.1f} |"
-        )
-    return "\n".join(lines) + "\n"
-
-
-def best_peer(rows: Iterable[Row]) -> int:
-    """Bytes of the smallest delta of a peer; 0: there is none."""
-    return min((row.size for row in rows if not row.ours and row.failed is None), default=0)
+    columns = [BYTES, ratio(best_peer(rows)), PACK_CPU, PACK_MIB, per_byte(new), APPLY_MIB]
+    return f"## {pair.name}\n\n{pair.what}: {new:,} bytes.\n\n{table(rows, columns)}"
 
 
 def geometric_mean(values: Sequence[float]) -> float:
@@ -302,7 +268,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"{name}: {tool.name}: {rows[-1].failed or f'{rows[-1].size:,} bytes'}", file=sys.stderr, flush=True)
         failed |= any(row.ours and row.failed for row in rows)
         results[name], sizes[name] = rows, pair.new.stat().st_size
-        sections.append(table(pair, rows))
+        sections.append(section(pair, rows))
         print(f"\n{sections[-1]}", flush=True)
         publish(options, results, sizes, sections)
     print(mean_table(means(results, sizes)))

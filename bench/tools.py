@@ -34,6 +34,7 @@ class Tool:
     in_place: bool = False
     many: bool = False
     note: str = ""
+    ours: bool = False
     env: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -93,7 +94,7 @@ def ours(engine: str, jobs: int, *, board: bool = False) -> Tool:
 
     name = f"otastream {engine}, {jobs} job{'s' if jobs > 1 else ''}"
     note = "applied by the board program" if board else "applied by Python"
-    return Tool(name, pack, apply, kept.otastream, lacks, in_place=True, many=engine == "bsdiff", note=note)
+    return Tool(name, pack, apply, kept.otastream, lacks, in_place=True, many=engine == "bsdiff", note=note, ours=True)
 
 
 # ---- peers -------------------------------------------------------------------------------------------------------

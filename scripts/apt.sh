@@ -11,7 +11,7 @@ packages() {
     base) echo "gcc libc6-dev make python3-dev python3-venv" ;;
     fuzz) echo "clang libclang-rt-14-dev" ;;
     peers) echo "xdelta3 zstd bsdiff rdiff valgrind" ;;
-    corpus) echo "apt dpkg debian-archive-keyring squashfs-tools" ;;
+    corpus) echo "apt dpkg debian-archive-keyring squashfs-tools mtd-utils" ;;
     board) echo "qemu-system-arm gcc-arm-linux-gnueabihf gcc-aarch64-linux-gnu gcc make apt dpkg" \
         "debian-archive-keyring squashfs-tools mtd-utils e2fsprogs libubootenv-tool" ;;
     *) echo "apt.sh: no group '$1'; there are: $groups" >&2; exit 2 ;;

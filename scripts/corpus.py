@@ -2,7 +2,7 @@
 
     python -m scripts.corpus                 list the pairs
     python -m scripts.corpus numpy libssl    fetch these (what is there already is kept)
-    python -m scripts.corpus folders | files | all
+    python -m scripts.corpus folders | files | images | all
 
 A pair is two folders or two files, old and new, as a board would have them. The wheel pairs are pinned by digest and
 stay on PyPI for good; the others are the oldest and the newest that Debian's archive offers today, so their versions
@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from scripts import debian
+from scripts import debian, images
 from scripts.pairs_base import CACHE, CorpusError
 from scripts.wheels import NUMPY, RUFF, wheels
 
-__all__ = ["CACHE", "FILES", "FOLDERS", "CorpusError", "Pair", "Source", "fetch", "files"]
+__all__ = ["CACHE", "FILES", "FOLDERS", "IMAGES", "CorpusError", "Pair", "Source", "fetch", "files"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +51,12 @@ def _file(arch: str, package: str, pattern: str, *, upgrade: bool = False) -> So
     return Source(about, debian.file_pair(arch, package, pattern, upgrade=upgrade), arch, code=True)
 
 
-def _rootfs() -> tuple[Path, Path]:
-    pair = fetch("rootfs")
-    return pair.old, pair.new
+def _sides(name: str) -> images.Sides:
+    def sides() -> tuple[Path, Path]:
+        pair = fetch(name)
+        return pair.old, pair.new
+
+    return sides
 
 
 FOLDERS: Final[dict[str, Source]] = {
@@ -93,13 +96,40 @@ FILES: Final[dict[str, Source]] = {
     "zimage-armhf": Source(
         "the same zImage, compressed", debian.kernel_pair("armhf", "armmp", debian.take_image, "boot/vmlinuz"), "armhf"
     ),
-    "squashfs-gzip": Source("squashfs image of rootfs", debian.squashfs("gzip", _rootfs)),
-    "squashfs-xz": Source("the same with xz", debian.squashfs("xz", _rootfs)),
-    "squashfs-zstd": Source("the same with zstd", debian.squashfs("zstd", _rootfs)),
 }
 """Pairs of files."""
 
-ALL: Final = {**FOLDERS, **FILES}
+_ROOT: Final = _sides("rootfs")
+_BIN: Final = {"beneath": "bin", "of": "the root file system's bin"}
+_LIBEXEC: Final = {"beneath": "usr/libexec", "of": "its usr/libexec"}
+
+IMAGES: Final[dict[str, Source]] = {
+    "squashfs-gzip": Source("squashfs image of rootfs", images.squashfs("gzip", _ROOT)),
+    "squashfs-xz": Source("the same with xz", images.squashfs("xz", _ROOT)),
+    "squashfs-zstd": Source("the same with zstd", images.squashfs("zstd", _ROOT)),
+    "kernel-gzip": Source(
+        "the payload of an armhf zImage by gzip", images.gzipped(_sides("kernel-armhf"), "an armhf kernel"), "armhf"
+    ),
+    "kernel-uimage": Source("the same in a uImage", images.uimage(_sides("kernel-armhf"), "an armhf kernel"), "armhf"),
+    "initramfs-gzip": Source("drivers of an armhf kernel in a cpio.gz", images.initramfs(_sides("modules")), "armhf"),
+    "squashfs-lz4": Source("squashfs of rootfs/bin with lz4", images.squashfs("lz4", _ROOT, **_BIN)),
+    "squashfs-lzo": Source("the same with lzo", images.squashfs("lzo", _ROOT, **_BIN)),
+    "ubifs-lzo": Source("ubifs of rootfs/bin", images.ubifs("lzo", _ROOT, **_BIN)),
+    "ubifs-zlib": Source("the same with zlib", images.ubifs("zlib", _ROOT, **_BIN)),
+    "jffs2-zlib": Source("jffs2 of rootfs/bin", images.jffs2(_ROOT, **_BIN)),
+    **{
+        f"small-{name}": Source(f"a small squashfs with {name}", images.squashfs(name, _ROOT, **_LIBEXEC))
+        for name in ("gzip", "xz", "zstd", "lz4", "lzo")
+    },
+    "small-ubifs-lzo": Source("a small ubifs", images.ubifs("lzo", _ROOT, **_LIBEXEC)),
+    "small-jffs2-zlib": Source("a small jffs2", images.jffs2(_ROOT, **_LIBEXEC)),
+    "small-gzip-file": Source(
+        "libcrypto by gzip", images.gzipped(_sides("libcrypto-armhf"), "libcrypto.so.3 of armhf"), "armhf"
+    ),
+}
+"""Pairs of compressed images, made of the others."""
+
+ALL: Final = {**FOLDERS, **FILES, **IMAGES}
 
 
 def fetch(name: str) -> Pair:
@@ -129,7 +159,7 @@ def main(names: Sequence[str]) -> int:
         for name, source in ALL.items():
             print(f"{name:16} {source.about}{'  [there]' if (CACHE / name / 'origin.json').exists() else ''}")
         return 0
-    groups = {"all": ALL, "folders": FOLDERS, "files": FILES}
+    groups = {"all": ALL, "folders": FOLDERS, "files": FILES, "images": IMAGES}
     for name in (found for given in names for found in groups.get(given, (given,))):
         if name not in ALL:
             print(f"corpus: no pair {name!r}; there are: {', '.join(ALL)}", file=sys.stderr)

@@ -1,8 +1,7 @@
 """Pairs out of Debian packages of ARM: apt in a root of its own downloads them, dpkg-deb unpacks them.
 
 For every package the oldest and the newest version that Debian 12 offers today become old and new, so the versions are
-written beside each pair. Needs apt, dpkg and the archive's keyring (scripts/apt.sh corpus); squashfs images need
-squashfs-tools.
+written beside each pair. Needs apt, dpkg and the archive's keyring (scripts/apt.sh corpus).
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import lzma
-import os
 import re
 import shutil
 import subprocess
@@ -231,21 +229,3 @@ def rootfs(into: Path) -> str:
         for name in _LEFT_OUT:
             shutil.rmtree(into / side / "usr/share" / name, ignore_errors=True)
     return f"{len(ROOTFS)} arm64 packages of Debian 12, {changed} of them in two versions"
-
-
-def squashfs(codec: str, tree: Callable[[], tuple[Path, Path]]) -> Fetcher:
-    """Images of two trees, with the defaults of mksquashfs."""
-
-    def fetch(into: Path) -> str:
-        for side, source in zip(("old", "new"), tree(), strict=True):
-            run(
-                [
-                    *("mksquashfs", source, into / side, "-comp", codec, "-noappend", "-no-progress", "-quiet"),
-                    *("-all-root", "-no-xattrs", "-mkfs-time", EPOCH, "-all-time", EPOCH),
-                ],
-                "making a squashfs image (scripts/apt.sh corpus)",
-                env={name: value for name, value in os.environ.items() if name != "SOURCE_DATE_EPOCH"},
-            )
-        return f"squashfs images ({codec}, 128 KiB blocks) of the root file system pair"
-
-    return fetch

@@ -15,13 +15,14 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from bench.folder import Row, run_row
+from bench.folder import run_row
 from bench.measure import Usage, differences, launcher, measure, total_size, walk
+from bench.rows import Row, done
 from bench.tools import ALL, Tool, otastream
 from scripts.corpus import CorpusError, Pair, fetch
 
 SHOWN: Final = 12
-PEERS: Final[tuple[Tool, ...]] = tuple(tool for tool in ALL if not tool.name.startswith("otastream"))
+PEERS: Final[tuple[Tool, ...]] = tuple(tool for tool in ALL if not tool.ours)
 
 
 def show(console: Console, words: Sequence[str | Path], lines: Sequence[str] = ()) -> None:
@@ -60,9 +61,7 @@ def update(console: Console, pair: Pair, work: Path) -> Row:
     names = sum(1 for _ in walk(pair.new))
     console.print(f"[bold green]root/config equals new[/]: {names:,} names, every byte, mode and link compared\n")
     note, size = "modes, links; in place, survives a cut", package.stat().st_size
-    return Row(
-        "otastream", note, size, packed.seconds, packed.cpu, packed.rss, applied.seconds, applied.cpu, applied.rss
-    )
+    return done("otastream", size, packed, applied, ours=True, note=note)
 
 
 def compare(console: Console, pair: Pair, ours: Row) -> None:
