@@ -167,11 +167,12 @@ FOLDERS: Final[dict[str, Callable[[int, Path], Pair]]] = {
 # ---- the page ------------------------------------------------------------------------------------------------------
 
 
-def section(pair: Pair, rows: Sequence[Row]) -> str:
-    """A heading and a table; the ratio is against the smallest delta of any peer."""
+def section(pair: Pair, rows: Sequence[Row], chosen: str) -> str:
+    """A heading and a table; the ratio is against the smallest delta of any peer. chosen: --rows."""
     new = total_size(pair.new) if pair.new.is_dir() else pair.new.stat().st_size
     columns = [BYTES, ratio(best_peer(rows)), PACK_CPU, PACK_MIB, APPLY_MIB, INSIDE]
-    return f"## {pair.name}\n\n{pair.what}: {new:,} bytes.\n\n{table(rows, columns)}"
+    only = f" Only the rows that `{chosen}` finds were measured." if chosen else ""
+    return f"## {pair.name}\n\n{pair.what}: {new:,} bytes.{only}\n\n{table(rows, columns)}"
 
 
 INTRO: Final = """# Benchmarks: compressed images and files
@@ -204,7 +205,7 @@ def measured(name: str, work: Path, options: argparse.Namespace) -> tuple[str, l
     else:
         pair = fetch(name)
         rows = list(image_rows(pair, options))
-    return section(pair, rows), rows
+    return section(pair, rows, options.rows), rows
 
 
 def written(page: Path | None, names: Sequence[str]) -> dict[str, str]:
