@@ -14,8 +14,8 @@ Each time
   - the status file (of otaunpack) can be read, its code is the exit code unless it was the status file that failed,
     and it says neither that all is done nor that nothing was changed when that is not so;
   - the same command without the fault ends in new, with nothing left behind; but where the fault took a file of an
-    update in place from its scratch and left a target half written, what it needs exists no more: then TARGET or
-    MISSING says so.
+    update in place from its scratch and left a target half written, or a file from the place that it was moved to,
+    what the update needs exists no more: then TARGET or MISSING says so.
 
 Like a kill in kill_loop.py a fault is a number, not a moment: it is the same on every machine.
 """
@@ -208,6 +208,12 @@ class Board:
         now = self.now()
         return any(now.get(name) not in (self.old.get(name), self.new.get(name)) for name in self.nodes)
 
+    def moved_was_taken(self, fault: Fault) -> bool:
+        """Was a file taken that stands at its new place only? A package does not hold what it moves."""
+        top = str(self.folder / "root") + "/"
+        name = os.fsencode(fault.path.removeprefix(top))
+        return fault.taken and fault.path.startswith(top) and name in self.new and name not in self.old
+
     def status_lies(self, code: int, now: dict[bytes, tuple[object, ...]], fault: Fault, taken: bytes) -> Iterator[str]:
         status_failed = fault.path.startswith(str(self.status.parent))
         try:
@@ -298,7 +304,7 @@ def again(board: Board, applier: Applier, fault: Fault) -> Iterator[str]:
             shutil.copy2(source, name)
     none = Fault("EIO", "/nowhere", None)
     words = board.folder.parent / "words"
-    may_be_lost = board.scratch_was_taken(fault)
+    may_be_lost = board.scratch_was_taken(fault) or board.moved_was_taken(fault)
     code = attempt(board.argv(applier), applier.python, none, words)
     now = board.now()
     if may_be_lost and code in (Code.TARGET, Code.MISSING):
