@@ -184,11 +184,20 @@ static size_t recode(int encode, unsigned id, uint64_t params, const uint8_t *sr
  * and back. */
 static void test_encoders(void)
 {
-    static uint8_t raw[SELFTEST_SAMPLE];
-    static uint8_t packed[2 * SELFTEST_SAMPLE];
-    static uint8_t again[SELFTEST_SAMPLE];
+    struct board_memory memory; /* mapped, so that the address space of an update does not hold it */
+    struct board_failure why = {0};
+    uint8_t *raw;
+    uint8_t *packed;
+    uint8_t *again;
     char what[64];
-    make_sample(raw, sizeof(raw));
+    if (board_memory_map(&memory, (size_t)4 * SELFTEST_SAMPLE, &why) != 0) {
+        check(0, "memory for the encoders");
+        return;
+    }
+    raw = memory.base;
+    packed = raw + SELFTEST_SAMPLE;
+    again = packed + (size_t)2 * SELFTEST_SAMPLE;
+    make_sample(raw, SELFTEST_SAMPLE);
     for (size_t i = 0; i < sizeof(selftest_encoders) / sizeof(selftest_encoders[0]); i++) {
         unsigned id = selftest_encoders[i].coding;
         uint64_t params = selftest_encoders[i].params;
@@ -197,16 +206,17 @@ static void test_encoders(void)
         if ((board_coder()->codings >> id & 1u) == 0) {
             continue;
         }
-        len = recode(1, id, params, raw, sizeof(raw), packed, sizeof(packed));
+        len = recode(1, id, params, raw, SELFTEST_SAMPLE, packed, (size_t)2 * SELFTEST_SAMPLE);
         ota_xxh64_init(&h);
         ota_xxh64_update(&h, packed, len);
         (void)snprintf(what, sizeof(what), "encoder %s, parameters %llu", board_coding_name((enum ota_coding_id)id),
                        (unsigned long long)params);
         check(ota_xxh64_value(&h) == selftest_encoders[i].answer, what);
         (void)snprintf(what, sizeof(what), "decoder %s", board_coding_name((enum ota_coding_id)id));
-        len = recode(0, id, params, packed, len, again, sizeof(again));
-        check(len == sizeof(raw) && memcmp(raw, again, len) == 0, what);
+        len = recode(0, id, params, packed, len, again, SELFTEST_SAMPLE);
+        check(len == SELFTEST_SAMPLE && memcmp(raw, again, len) == 0, what);
     }
+    (void)munmap(memory.base, memory.size);
 }
 
 static void test_refusals(void)
