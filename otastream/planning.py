@@ -28,8 +28,8 @@ from otastream.views.scan import MAGICS
 
 NOTES: Final = 64
 """Bytes of notes about files without a view that a package may have; more where views save more than that."""
-NOTE_HEAD: Final = 4
-"""Bytes of a note beside its text."""
+NOTE_HEAD: Final = 36
+"""Bytes of a note beside its text: 4 of its own, and what it may cost that the codec finds all behind it elsewhere."""
 
 
 @dataclass(slots=True)

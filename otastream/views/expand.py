@@ -90,7 +90,7 @@ def expand(
         made.mend(found.parts)
     made.run(found.parts)
     if not made.counts["coded"] and not made.counts["kept"]:
-        why = f"needs {made.least} bytes of memory" if made.least else f"none of {len(found.parts)} parts reproduced"
+        why = f"needs {made.least} bytes of memory" if made.least else f"0/{len(found.parts)} reproduced"
         return f"{why}: {found.note}"
     expanded, parts = _expand_old(old_view, [part for part in old_found if made.wants(part)], memory)
     front = _front(parts, made.segments)
