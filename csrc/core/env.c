@@ -22,70 +22,27 @@ int ota_env_fail(struct ota_env *e, const char *detail)
 
 /* ---- one copy through its window --------------------------------------------------------------------------------- */
 
-static int view_read(void *ctx, uint64_t off, uint8_t *buf, size_t len)
-{
-    const struct ota_env_view *v = ctx;
-    return v->node.read(v->node.ctx, v->base + off, buf, len);
-}
-
-static int view_prog(void *ctx, uint64_t off, const uint8_t *buf, size_t len)
-{
-    const struct ota_env_view *v = ctx;
-    return v->node.prog(v->node.ctx, v->base + off, buf, len);
-}
-
-static int view_erase(void *ctx, uint64_t off)
-{
-    const struct ota_env_view *v = ctx;
-    return v->node.erase(v->node.ctx, v->base + off);
-}
-
-static int view_is_bad(void *ctx, uint64_t off)
-{
-    const struct ota_env_view *v = ctx;
-    return v->node.is_bad(v->node.ctx, v->base + off);
-}
-
-static int view_mark_bad(void *ctx, uint64_t off)
-{
-    const struct ota_env_view *v = ctx;
-    return v->node.mark_bad(v->node.ctx, v->base + off);
-}
-
-static int view_sync(void *ctx)
-{
-    const struct ota_env_view *v = ctx;
-    return v->node.sync != NULL ? v->node.sync(v->node.ctx) : 0;
-}
-
 int ota_env_view_open(struct ota_env *e, struct ota_env_view *v, unsigned i, enum ota_slot slot, enum ota_node_use use)
 {
     struct ota_env_copy *c = &e->copy[i];
     uint32_t unit;
-    int st = e->port->node_open(e->port->ctx, slot, c->node.p, c->node.len, use, &v->node);
+    int st = e->port->node_open(e->port->ctx, slot, c->node.p, c->node.len, use, &v->part.node);
     if (st != 0)
         return st;
-    unit = v->node.kind == OTA_FLASH_BLOCK ? 1u : v->node.erase_size;
+    unit = v->part.node.kind == OTA_FLASH_BLOCK ? 1u : v->part.node.erase_size;
     if (unit == 0 || c->offset % unit != 0)
         return ota_env_fail(e, "fw_env.config: a copy does not begin at an erase block");
-    if (v->node.kind == OTA_FLASH_BLOCK)
+    if (v->part.node.kind == OTA_FLASH_BLOCK)
         c->room = c->size;
     c->room = (c->room + unit - 1) / unit * unit;
     if (unit > e->block_len)
         return ota_env_fail(e, "the erase block of the environment is larger than the block buffer");
-    if (c->offset > v->node.size || c->room > v->node.size - c->offset)
+    if (c->offset > v->part.node.size || c->room > v->part.node.size - c->offset)
         return ota_env_fail(e, "fw_env.config: a copy reaches beyond its node");
-    c->kind = v->node.kind;
-    v->base = c->offset;
-    v->flash = v->node;
-    v->flash.ctx = v;
-    v->flash.size = c->room;
-    v->flash.read = view_read;
-    v->flash.prog = view_prog;
-    v->flash.erase = view_erase;
-    v->flash.is_bad = view_is_bad;
-    v->flash.mark_bad = view_mark_bad;
-    v->flash.sync = view_sync;
+    c->kind = v->part.node.kind;
+    v->part.base = c->offset;
+    v->part.hole = OTA_NO_HOLE;
+    v->flash = ota_flash_of_part(&v->part, c->room);
     ota_flash_reader_init(&v->reader, &v->flash);
     e->cache_len = 0;
     return 0;

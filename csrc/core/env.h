@@ -33,9 +33,8 @@ struct ota_env_copy {
 
 /* A node seen through the window of one copy. */
 struct ota_env_view {
-    struct ota_flash node;
+    struct ota_flash_part part;
     struct ota_flash flash;
-    uint64_t base;
     struct ota_flash_reader reader;
 };
 

@@ -206,11 +206,11 @@ static int obsolete(struct ota_env *e, unsigned old)
     e->cache_len = 0;
     if (page > OTA_ENV_CACHE)
         return ota_env_fail(e, "the pages of this NOR flash are too large");
-    if ((st = e->to.flash.read(&e->to, at, e->cache, page)) != 0)
+    if ((st = e->to.flash.read(e->to.flash.ctx, at, e->cache, page)) != 0)
         return st;
     e->cache[4u - at] = NOR_OBSOLETE;
     e->written += page;
-    return e->to.flash.prog(&e->to, at, e->cache, page);
+    return e->to.flash.prog(e->to.flash.ctx, at, e->cache, page);
 }
 
 static int write_copy(struct sink *s, struct ota_text changes, unsigned to, uint32_t crc)

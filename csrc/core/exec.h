@@ -175,8 +175,6 @@ void ota_put_le(uint8_t *p, uint64_t v, unsigned bytes);
 uint64_t ota_get_le(const uint8_t *p, unsigned bytes);
 
 /* in_place_move.c */
-/* The node as it looks; `holed`, which begins without a hole, must live as long. */
-void ota_holed_init(struct ota_holed *holed, const struct ota_flash *node, struct ota_flash *flash);
 int ota_move_load(struct ota_exec *ex, const struct ota_flash *flash, struct ota_move *m); /* 1: one was begun */
 /* A block of the node died, and the unit at work is in the journal: the scratch says so. BAD_BLOCKS: none is spare. */
 int ota_move_begin(struct ota_exec *ex, uint64_t dead);

@@ -144,10 +144,10 @@ static int replace_unit(struct ota_exec *ex)
     uint64_t digest;
     int st;
     do {
-        st = in->holed.hole == OTA_NO_HOLE ? 0 : ota_move_go(ex);
+        st = in->part.hole == OTA_NO_HOLE ? 0 : ota_move_go(ex);
         if (st == 0 && (st = put_unit(ex)) == ERR(BAD_BLOCKS) && ex->writer.died && ++moves < MOVES_MAX)
             st = ota_move_begin(ex, ex->writer.phys);
-    } while (st == 0 && in->holed.hole != OTA_NO_HOLE);
+    } while (st == 0 && in->part.hole != OTA_NO_HOLE);
     if (st == 0)
         st = ota_in_place_unit_digest(ex, &ex->source_reader, in->unit, &digest);
     if (st == 0)
@@ -444,8 +444,6 @@ int ota_in_place_begin(struct ota_exec *ex)
     const struct ota_record *r = &ex->rec;
     struct ota_in_place *in = &ex->in_place;
     enum ota_in_place_state state = OTA_IS_OTHER;
-    struct ota_flash node;
-    uint64_t hole;
     int st;
     memset(in, 0, sizeof *in);
     in->field = r->engine == OTA_ENGINE_XREF ? OTA_SEGMENT_TABLES_LENGTH : OTA_SEGMENT_UNIT;
@@ -462,12 +460,11 @@ int ota_in_place_begin(struct ota_exec *ex)
         in->resume = in->journal.seq + 1;
     else if ((st = ota_in_place_clear(ex)) != 0) /* of a run that came to nothing, or whose node was written since */
         return st;
-    st = ex->port.node_open(ex->port.ctx, OTA_SLOT_TARGET, r->targets[0].p, r->targets[0].len, OTA_NODE_WRITE, &node);
+    st = ex->port.node_open(ex->port.ctx, OTA_SLOT_TARGET, r->targets[0].p, r->targets[0].len, OTA_NODE_WRITE,
+                            &in->part.node);
     if (st != 0)
         return st;
-    hole = in->holed.hole;
-    ota_holed_init(&in->holed, &node, &ex->target_flash);
-    in->holed.hole = hole;
+    ex->target_flash = ota_flash_of_part(&in->part, in->part.node.size);
     ota_flash_reader_init(&ex->source_reader, &ex->target_flash);
     ex->sink = OTA_SINK_IN_PLACE;
     return 0;

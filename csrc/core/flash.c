@@ -421,3 +421,62 @@ uint64_t ota_flash_good_bytes(const struct ota_flash *flash, int *status)
         *status = good_bytes_from(flash, 0, flash->size, &bytes);
     return bytes;
 }
+
+/* ---- a part of a medium ------------------------------------------------------------------------------------------ */
+
+static int part_read(void *ctx, uint64_t off, uint8_t *buf, size_t len)
+{
+    const struct ota_flash_part *p = ctx;
+
+    return p->node.read(p->node.ctx, p->base + off, buf, len);
+}
+
+static int part_prog(void *ctx, uint64_t off, const uint8_t *buf, size_t len)
+{
+    const struct ota_flash_part *p = ctx;
+
+    return p->node.prog(p->node.ctx, p->base + off, buf, len);
+}
+
+static int part_erase(void *ctx, uint64_t off)
+{
+    const struct ota_flash_part *p = ctx;
+
+    return p->node.erase(p->node.ctx, p->base + off);
+}
+
+static int part_is_bad(void *ctx, uint64_t off)
+{
+    const struct ota_flash_part *p = ctx;
+
+    return p->base + off == p->hole ? 1 : p->node.is_bad(p->node.ctx, p->base + off);
+}
+
+static int part_mark_bad(void *ctx, uint64_t off)
+{
+    const struct ota_flash_part *p = ctx;
+
+    return p->node.mark_bad(p->node.ctx, p->base + off);
+}
+
+static int part_sync(void *ctx)
+{
+    const struct ota_flash_part *p = ctx;
+
+    return p->node.sync != NULL ? p->node.sync(p->node.ctx) : 0;
+}
+
+struct ota_flash ota_flash_of_part(struct ota_flash_part *part, uint64_t size)
+{
+    struct ota_flash flash = part->node;
+
+    flash.ctx = part;
+    flash.size = size;
+    flash.read = part_read;
+    flash.prog = part_prog;
+    flash.erase = part_erase;
+    flash.is_bad = part_is_bad;
+    flash.mark_bad = part_mark_bad;
+    flash.sync = part_sync;
+    return flash;
+}

@@ -42,6 +42,19 @@ int ota_flash_writer_finish(struct ota_flash_writer *w);
 /* Bring one erase block to these bytes, as the writer does. OTA_E_BAD_BLOCKS: it goes on failing. */
 int ota_flash_put(const struct ota_flash *flash, uint64_t phys, uint8_t *buf);
 
+#define OTA_NO_HOLE UINT64_MAX
+
+/* A medium as somebody shall see it: `node` from `base` on, and the block at `hole`, an offset in the node, counts as
+ * bad without being marked (OTA_NO_HOLE: none does). */
+struct ota_flash_part {
+    struct ota_flash node;
+    uint64_t base;
+    uint64_t hole;
+};
+
+/* `size` bytes of it as a medium, which sees what part holds at any time; part must live as long. */
+struct ota_flash ota_flash_of_part(struct ota_flash_part *part, uint64_t size);
+
 /* Reads logical bytes: bad blocks do not count. Going on is cheap; a jump either way costs one is_bad per block. */
 struct ota_flash_reader {
     const struct ota_flash *flash;

@@ -211,12 +211,12 @@ static int look(struct ota_exec *ex, const struct ota_flash *flash, int journal,
             in->rest ^= ota_xxh64_value(&l.unit);
     }
     *state = OTA_IS_OTHER;
-    if (in->holed.hole == OTA_NO_HOLE && l.readable && ota_xxh64_value(&l.as_new) == r->digest)
+    if (in->part.hole == OTA_NO_HOLE && l.readable && ota_xxh64_value(&l.as_new) == r->digest)
         *state = OTA_IS_NEW;
     else if (journal && l.rest_readable && in->rest == in->journal.rest &&
              (in->journal.ready != 0 || (l.readable && ota_xxh64_value(&l.journalled) == in->journal.digest)))
         *state = OTA_IS_MIDDLE;
-    else if (in->holed.hole == OTA_NO_HOLE && l.readable && ota_xxh64_value(&l.as_old) == r->source.digest)
+    else if (in->part.hole == OTA_NO_HOLE && l.readable && ota_xxh64_value(&l.as_old) == r->source.digest)
         *state = OTA_IS_OLD;
     return 0;
 }
@@ -227,14 +227,16 @@ static int look_through(struct ota_exec *ex, const struct ota_flash *node, int j
     struct ota_in_place *in = &ex->in_place;
     struct ota_flash flash;
     int st = journal && in->journal.ready != 0 ? ota_move_load(ex, node, &in->move) : 0;
-    ota_holed_init(&in->holed, node, &flash);
+    in->part.node = *node;
+    in->part.hole = OTA_NO_HOLE;
+    flash = ota_flash_of_part(&in->part, node->size);
     if (st < 0)
         return st;
     if (st > 0) {
-        in->holed.hole = in->move.hole;
+        in->part.hole = in->move.hole;
         if ((st = look(ex, &flash, journal, state)) != 0 || *state != OTA_IS_OTHER)
             return st;
-        in->holed.hole = OTA_NO_HOLE;
+        in->part.hole = OTA_NO_HOLE;
     }
     return look(ex, &flash, journal, state);
 }

@@ -47,18 +47,11 @@ struct ota_journal {
 };
 
 #define OTA_MOVE_BYTES 40
-#define OTA_NO_HOLE UINT64_MAX
 
 /* Where a block died, and where the hole is that moves towards it: offsets in the node. */
 struct ota_move {
     uint64_t dead;
     uint64_t hole;
-};
-
-/* A node of NAND, one block of which may count as bad without being marked. */
-struct ota_holed {
-    struct ota_flash node;
-    uint64_t hole; /* its offset, or OTA_NO_HOLE */
 };
 
 enum ota_in_place_state { OTA_IS_OTHER = 0, OTA_IS_OLD, OTA_IS_MIDDLE, OTA_IS_NEW };
@@ -82,7 +75,7 @@ struct ota_in_place {
     uint64_t rest;              /* digest of all units but the one at work */
     uint64_t all;               /* digest of all units */
     struct ota_move move;       /* counts while there is a hole */
-    struct ota_holed holed;     /* the node; ex->target_flash is what it looks like with the hole */
+    struct ota_flash_part part; /* the node; ex->target_flash is what it looks like with the hole */
     int file_open;              /* the file of kept bytes of segment `file` is open in the slot COPY */
     uint32_t file;
     unsigned kept_count;

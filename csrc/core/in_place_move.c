@@ -14,60 +14,6 @@
 
 static const uint8_t magic[8] = {0x89, 'O', 'T', 'A', 'M', '\r', '\n', 1};
 
-/* ---- a node with a hole ------------------------------------------------------------------------------------------ */
-
-static int holed_read(void *ctx, uint64_t off, uint8_t *buf, size_t len)
-{
-    const struct ota_holed *h = ctx;
-    return h->node.read(h->node.ctx, off, buf, len);
-}
-
-static int holed_prog(void *ctx, uint64_t off, const uint8_t *buf, size_t len)
-{
-    const struct ota_holed *h = ctx;
-    return h->node.prog(h->node.ctx, off, buf, len);
-}
-
-static int holed_erase(void *ctx, uint64_t off)
-{
-    const struct ota_holed *h = ctx;
-    return h->node.erase(h->node.ctx, off);
-}
-
-static int holed_is_bad(void *ctx, uint64_t off)
-{
-    const struct ota_holed *h = ctx;
-    return off == h->hole ? 1 : h->node.is_bad(h->node.ctx, off);
-}
-
-static int holed_mark_bad(void *ctx, uint64_t off)
-{
-    const struct ota_holed *h = ctx;
-    return h->node.mark_bad(h->node.ctx, off);
-}
-
-static int holed_sync(void *ctx)
-{
-    const struct ota_holed *h = ctx;
-    return h->node.sync == NULL ? 0 : h->node.sync(h->node.ctx);
-}
-
-void ota_holed_init(struct ota_holed *h, const struct ota_flash *node, struct ota_flash *flash)
-{
-    h->node = *node;
-    h->hole = OTA_NO_HOLE;
-    *flash = *node;
-    if (node->kind != OTA_FLASH_NAND)
-        return;
-    flash->ctx = h;
-    flash->read = holed_read;
-    flash->prog = holed_prog;
-    flash->erase = holed_erase;
-    flash->is_bad = holed_is_bad;
-    flash->mark_bad = holed_mark_bad;
-    flash->sync = holed_sync;
-}
-
 /* ---- what the scratch says of it --------------------------------------------------------------------------------- */
 
 static void encode(const struct ota_record *r, const struct ota_move *m, uint8_t out[OTA_MOVE_BYTES])
@@ -127,7 +73,7 @@ int ota_move_forget(struct ota_exec *ex)
 /* The first good block behind all that is old or new. */
 static int find_spare(struct ota_exec *ex, uint64_t *spare)
 {
-    const struct ota_flash *f = &ex->in_place.holed.node;
+    const struct ota_flash *f = &ex->in_place.part.node;
     uint64_t left = ota_in_place_end(&ex->rec);
     uint64_t at;
     for (at = 0; at < f->size; at += f->erase_size) {
@@ -152,7 +98,7 @@ int ota_move_begin(struct ota_exec *ex, uint64_t dead)
     in->move.dead = dead;
     if ((st = find_spare(ex, &in->move.hole)) != 0 || (st = save(ex, &in->move)) != 0)
         return st;
-    in->holed.hole = in->move.hole;
+    in->part.hole = in->move.hole;
     return 0;
 }
 
@@ -173,7 +119,7 @@ static int mark(const struct ota_flash *f, uint64_t off)
 static int move_one(struct ota_exec *ex)
 {
     struct ota_in_place *in = &ex->in_place;
-    const struct ota_flash *f = &in->holed.node;
+    const struct ota_flash *f = &in->part.node;
     uint64_t from = in->move.hole;
     int bad = 1;
     int st;
@@ -191,14 +137,14 @@ static int move_one(struct ota_exec *ex)
     (void)ota_exec_tick(ex);
     in->move.hole = from;
     if ((st = save(ex, &in->move)) == 0)
-        in->holed.hole = from;
+        in->part.hole = from;
     return st;
 }
 
 int ota_move_go(struct ota_exec *ex)
 {
     struct ota_in_place *in = &ex->in_place;
-    const struct ota_flash *f = &in->holed.node;
+    const struct ota_flash *f = &in->part.node;
     int st;
     do {
         if ((st = f->is_bad(f->ctx, in->move.hole)) < 0)
@@ -213,7 +159,7 @@ int ota_move_go(struct ota_exec *ex)
      * is left out, and the first one has its turn again. */
     if ((st = mark(f, in->move.hole)) != 0 || (st = ota_move_forget(ex)) != 0)
         return st;
-    in->holed.hole = OTA_NO_HOLE;
+    in->part.hole = OTA_NO_HOLE;
     ota_flash_reader_init(&ex->source_reader, &ex->target_flash);
     return 0;
 }
