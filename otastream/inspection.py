@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 
 from otastream.container import has_fallback, has_payload, payloads_of
@@ -24,6 +24,7 @@ from otastream.model import (
     Preamble,
     Record,
     Ubi,
+    in_full,
 )
 from otastream.native import Buffer, Decoder, Xxh64
 from otastream.stages.decompress import decompress
@@ -97,7 +98,7 @@ def _entries(events: Iterable[Event], *, payloads: bool, workspace: int) -> Iter
                 continue
             if len(sent) < payloads_of(record):
                 sent.append(0)
-                payload = _opened(_in_full(record), workspace, codings) if payloads else None
+                payload = _opened(_fallback(record), workspace, codings) if payloads else None
             else:
                 yield Entry(number, record, *sent)
     except OtaError as failure:
@@ -200,11 +201,11 @@ def _opened(record: Record, workspace: int, codings: frozenset[CodingId]) -> _Pa
     return _Payload(record, workspace, codings)
 
 
-def _in_full(record: Record) -> Record:
+def _fallback(record: Record) -> Record:
     """The record whose payload is its fallback."""
     if not isinstance(record, Block | Ubi | File):
         raise error(Code.INTERNAL, "a record of this kind has no fallback")
-    return replace(record, engine=EngineId.FULL, source=None, old_view=None, new_view=None, fallback=False)
+    return in_full(record)
 
 
 class _Zeros:

@@ -7,7 +7,7 @@ Paths, roots and nodes are bytes, as file systems have them.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 HEADER_MAX: Final = 16384
@@ -351,6 +351,13 @@ class Tail:
 
 
 Event = Head | Chunk | Tail
+
+
+def in_full(record: Block | Ubi | File) -> Block | Ubi | File:
+    """The record that sends the same content without a delta."""
+    if isinstance(record, Block):
+        record = replace(record, unit=None, plan=None)
+    return replace(record, engine=EngineId.FULL, source=None, old_view=None, new_view=None, fallback=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from otastream.engines.in_place import InPlace, encode_in_place
 from otastream.engines.payload import Prefixed
 from otastream.engines.xref import largest
 from otastream.errors import Code, OtaError, error
-from otastream.model import Action, Block, CodingId, EngineId, File, Script, Ubi, View
+from otastream.model import Action, Block, CodingId, EngineId, File, Script, Ubi, View, in_full
 from otastream.native import Buffer
 from otastream.tree import CHUNK_SIZE, READ_SIZE, Content, Ready, Step, show
 from otastream.views import codings
@@ -411,11 +411,7 @@ def _left_alone(new: Buffer) -> str | None:
 
 def _full(action: Action) -> Action:
     if isinstance(action, File | Block | Ubi):
-        if isinstance(action, Block):
-            action = replace(action, unit=None, plan=None)
-        if action.engine is not EngineId.FULL:
-            action = replace(action, engine=EngineId.FULL, source=None, fallback=False)
-        return action
+        return in_full(action)
     if isinstance(action, Script):
         return action
     raise ValueError("a record of this kind has no payload")

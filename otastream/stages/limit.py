@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from otastream.model import Block, EngineId, ExpectTree, File, Ubi
+from otastream.model import Block, ExpectTree, File, Ubi, in_full
 from otastream.tree import DELTA_MAX, Step
 
 
@@ -28,7 +28,5 @@ def _plain(step: Step) -> Step:
     expects = tuple(
         replace(expect, source=None) if isinstance(expect, ExpectTree) else expect for expect in step.expects
     )
-    action = replace(action, engine=EngineId.FULL, source=None, fallback=False)
-    if isinstance(action, Block):
-        action = replace(action, unit=None, plan=None)
-    return replace(step, expects=expects, action=action, content=replace(content, old=None, old_size=0, old_digest=0))
+    content = replace(content, old=None, old_size=0, old_digest=0)
+    return replace(step, expects=expects, action=in_full(action), content=content)
