@@ -131,7 +131,7 @@ def _makers() -> str:
     """A digest of the code that makes deltas, and of what estimates their size."""
     digest = hashlib.sha256(importlib.metadata.version("zstandard").encode())
     folder = Path(__file__).parent
-    for path in (native.extension(), *sorted((folder / "engines").glob("*.py")), folder / "stages" / "diff.py"):
+    for path in (native.extension(), *sorted(folder.glob("engines/*.py")), *sorted(folder.glob("deltas/*.py"))):
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 

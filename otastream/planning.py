@@ -13,11 +13,12 @@ from otastream import fields, gather
 from otastream.cache import DeltaCache
 from otastream.config import Folder, Release, check_release
 from otastream.container import has_fallback
+from otastream.deltas.maker import VIEW_COST, Views
 from otastream.fields import CODINGS
 from otastream.model import WORKSPACE_UNIT, Block, EngineId, File, Manifest, Ubi, When
 from otastream.options import PackOptions, check_options, engine_memory, engines, view_engine_memory, workspace_max
 from otastream.spool import Steps, Trees
-from otastream.stages.diff import VIEW_COST, Views, diff
+from otastream.stages.diff import diff
 from otastream.stages.hash import hash_entries, holds_magic, sketch_file
 from otastream.stages.limit import limit
 from otastream.stages.plan import Place, plan

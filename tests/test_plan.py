@@ -12,6 +12,7 @@ import xxhash
 
 from otastream import container
 from otastream.config import Edit, Folder, Image, Release
+from otastream.deltas.maker import Maker
 from otastream.engines.bsdiff import Bsdiff
 from otastream.errors import Code, OtaError
 from otastream.inspection import inspect_package
@@ -36,7 +37,7 @@ from otastream.model import (
 )
 from otastream.options import PackOptions
 from otastream.pack import pack_folders, pack_release
-from otastream.stages.diff import AHEAD, _ahead, _Maker, diff
+from otastream.stages.diff import AHEAD, _ahead, diff
 from otastream.tree import Change, Content, Ready, Step
 from reference import Board, Item, copy_tree, load, snapshot
 from waiting import PATIENCE
@@ -340,18 +341,18 @@ def test_the_largest_of_those_that_wait_is_begun_first(tmp_path: Path, monkeypat
             yield _step(tmp_path / f"{number}")
         pulled.set()
 
-    make = _Maker.make
+    make = Maker.make
 
-    def noted(self: _Maker, step: Step) -> Ready:
+    def noted(self: Maker, step: Step) -> Ready:
         assert pulled.wait(PATIENCE)  # the first one is at work while all others come
         assert step.content is not None
         begun.append(step.content.size)
         return make(self, step)
 
-    monkeypatch.setattr(_Maker, "make", noted)
+    monkeypatch.setattr(Maker, "make", noted)
     sent = [
         len(b"".join(ready.payload.chunks()))
-        for ready in _ahead(steps(), _Maker((), 0, None, None, 0), 1)
+        for ready in _ahead(steps(), Maker((), 0, None, None, 0), 1)
         if ready.payload
     ]
     assert sent == sizes
@@ -410,7 +411,7 @@ def test_no_old_file_is_read_for_nothing(tmp_path: Path, monkeypatch: pytest.Mon
 def test_what_is_too_large_for_memory_is_a_delta_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old = os.urandom(300_000)
     new = old[:100_000] + b"put in" * 50 + old[100_000:250_000] + os.urandom(20_000) + old[250_000:]
-    monkeypatch.setattr("otastream.stages.diff.WHOLE_MAX", 200_000)
+    monkeypatch.setattr("otastream.deltas.maker.WHOLE_MAX", 200_000)
     monkeypatch.setattr(Bsdiff.encode_parts, "__kwdefaults__", {"window": 40_000, "folder": None})
     items = _pack(tmp_path, {"a": old}, {"a": new})
     (action,) = _actions(items)
@@ -427,7 +428,7 @@ def test_what_is_too_large_for_memory_is_a_delta_in_pieces(tmp_path: Path, monke
 def test_a_large_file_that_changes_meanwhile_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _write(tmp_path, {"old": os.urandom(5000), "new": os.urandom(6000)})
     digests = [xxhash.xxh64_intdigest((tmp_path / name).read_bytes()) for name in ("old", "new")]
-    monkeypatch.setattr("otastream.stages.diff.WHOLE_MAX", 1000)
+    monkeypatch.setattr("otastream.deltas.maker.WHOLE_MAX", 1000)
     for name, size in (("old", 5000), ("new", 6000), ("new", 5999)):
         content = Content(
             os.fsencode(tmp_path / "new"), 6000, digests[1], os.fsencode(tmp_path / "old"), 5000, digests[0]

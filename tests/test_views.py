@@ -21,13 +21,13 @@ from e2e_support import Applier, applier_named, applier_with_encoders, board_pro
 from golden import builder as b
 from golden import views as v
 from otastream.config import Image, Release
+from otastream.deltas.maker import SHORT_NOTE
 from otastream.errors import Code, OtaError
 from otastream.inspection import inspect_package, verify_package
 from otastream.model import Block, CodingId, View
 from otastream.native import ExecOptions, Executor
 from otastream.options import PackOptions
 from otastream.pack import Summary, pack_release
-from otastream.stages.diff import SHORT_NOTE
 from otastream.views import codings, parts, scan, squashfs
 from otastream.views.expand import expand
 

@@ -1,0 +1,335 @@
+"""Decide how the payload of one record is coded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
+
+import xxhash
+
+from otastream.cache import DeltaCache, key
+from otastream.deltas.content import FilePayload, Part, load_checked, opened
+from otastream.deltas.cost import begins_larger, compressed_size, pieces, plain_least
+from otastream.engines import ENGINES, Engine, Payload, xref
+from otastream.engines.bsdiff import Bsdiff
+from otastream.engines.in_place import InPlace, encode_in_place
+from otastream.engines.payload import Prefixed
+from otastream.engines.xref import largest
+from otastream.model import Action, Block, CodingId, EngineId, File, Script, Ubi, View, in_full
+from otastream.native import Buffer
+from otastream.tree import Content, Ready, Step
+from otastream.views import codings
+from otastream.views.expand import Expansion, expand
+from otastream.views.parts import VIEW_MAX, Front
+from otastream.views.scan import scan
+
+WHOLE_MAX: Final = 256 << 20
+"""A delta of more bytes, old or new, is made piece by piece: whole it would need seven times its size in memory."""
+ENGINE_MEMORY: Final = 8192
+"""Bytes of the workspace that are left to the engine, whose window is 4096 of them."""
+XREF_LOGS: Final = range(16, 21)
+"""Sizes of the model of engine xref that memory beside a view is spent on."""
+CERTAIN: Final = 1 << 20
+"""Bytes of parts that changed, above which a delta between views that is far smaller is taken without trying others.
+Smaller files are not looked into if their plain delta is tiny.
+"""
+VIEW_COST: Final = 128
+"""Bytes by which a delta between views must be smaller than any other: the manifest and the record name them."""
+NOTE_MAX: Final = 255
+SHORT_NOTE: Final = 50
+"""The most bytes of a note that says why there is no view: looking inside shall not make a package larger."""
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """May deltas look inside of compressed images? codings: those that the boards have; workspace: the most bytes that
+    view and engine may take there. light, large: the same if the engine is xref, beside an encoder of zlib and beside
+    others; 0: xref is not used inside of images.
+    """
+
+    codings: frozenset[CodingId]
+    workspace: int
+    light: int = 0
+    large: int = 0
+
+
+class Maker:
+    """What the threads do; no state of its own."""
+
+    def __init__(
+        self, engines: tuple[Engine, ...], memory: int, views: Views | None, cache: DeltaCache | None, scratch: int
+    ) -> None:
+        self._engines = engines
+        self._memory = memory
+        self._views = views
+        self._cache = cache
+        self._scratch = scratch
+
+    def make(self, step: Step) -> Ready:
+        action, content = step.action, step.content
+        if action is None:
+            raise ValueError("a step without an action cannot be sent")
+        if content is None or step.made is not None:
+            return Ready(action, step.made, step.raw, step.cached, fallback=_fallback(action, content))
+        if isinstance(action, Block) and action.unit is not None:
+            return self._in_place(action, action.unit, content)
+        found = self._content(content) if content.old is not None and self._engines else Delta()
+        record = _full(action) if found.payload is None else _coded(action, found.engine)
+        record = _noted(record, found)
+        return Ready(
+            record,
+            FilePayload(content) if found.payload is None else found.payload,
+            step.raw if record is action else None,
+            found.cached,
+            found.codings,
+            found.workspace,
+            found.saved,
+            fallback=_fallback(record, content),
+        )
+
+    def _content(self, content: Content) -> Delta:
+        """The smallest delta, between the files or between views of them."""
+
+        def loaded() -> tuple[Buffer, Buffer]:
+            new = load_checked(content.new, content.size, content.digest)
+            if content.old is None or (content.size, content.digest) == (content.old_size, content.old_digest):
+                return new, new
+            return load_checked(content.old, content.old_size, content.old_digest), new
+
+        if max(content.size, content.old_size) > WHOLE_MAX:
+            return self._kept(content, lambda: self._large_delta(content), 0)
+        if self._views is None:
+            return self._kept(content, lambda: self._delta(*loaded(), self._memory), self._memory)
+        old, new = loaded()
+
+        def as_it_is() -> Delta:
+            return self._kept(content, lambda: self._delta(old, new, self._memory), self._memory)
+
+        small = max(len(old), len(new)) <= CERTAIN
+        plain = as_it_is() if small else None
+        if plain is not None and plain.payload is not None and compressed_size(plain.payload.chunks()) <= VIEW_COST:
+            return plain
+        viewed = Delta() if old is new else self._viewed(old, new, self._views)
+        if viewed.certain and not small:
+            return viewed
+        plain = as_it_is() if plain is None else plain
+        if viewed.payload is None:
+            return replace(plain, note=viewed.note)
+        bound = compressed_size(pieces(new) if plain.payload is None else plain.payload.chunks())
+        if viewed.cost + VIEW_COST < bound:
+            if plain.payload is not None:
+                plain.payload.close()
+            return replace(viewed, saved=bound - viewed.cost)
+        viewed.payload.close()
+        return replace(plain, note=f"no gain inside of {viewed.note}")
+
+    def _viewed(self, old: Buffer, new: Buffer, views: Views) -> Delta:
+        """The smallest delta between views; without a payload where looking inside is of no use."""
+        found = expand(old, new, allowed=views.codings, memory=views.workspace, programs=views.light > 0)
+        if found is None or isinstance(found, str):
+            return Delta(note=found)
+        front = found.front.encode()
+        while found.front.memory + ENGINE_MEMORY > views.workspace and found.front.points:
+            found.front.points -= 1
+            front = found.front.encode()
+        workspace = found.front.memory + ENGINE_MEMORY
+        if workspace > views.workspace:
+            return Delta(note=f"needs {workspace} bytes of memory: {found.note}")
+        engines, memory = self._inside(found, views)
+        sizes = len(found.new), xxhash.xxh64_intdigest(found.new), len(found.old), xxhash.xxh64_intdigest(found.old)
+        about = Content(b"", sizes[0], sizes[1], None, sizes[2], sizes[3])
+        near = found.front.points > 0
+        make = partial(self._delta, found.old, found.new, memory, engines, near=near)
+        made = self._kept(about, make, memory, engines, near=near)
+        if made.payload is None:
+            return Delta(note=f"no gain inside of {found.note}")
+        payload = Prefixed(front, made.payload)
+        cost = compressed_size(payload.chunks())
+        return replace(
+            made,
+            payload=payload,
+            note=found.note,
+            cost=cost,
+            certain=found.packed > CERTAIN and cost + VIEW_COST < plain_least(old, new, found.changed),
+            saved=found.packed - cost,
+            front=found.front,
+            codings=frozenset(found.front.codings()),
+            workspace=found.front.memory + memory if made.engine is EngineId.XREF else workspace,
+        )
+
+    def _inside(self, found: Expansion, views: Views) -> tuple[tuple[Engine, ...], int]:
+        """The engines to try between two views, and the memory that xref may take: that of its largest model beside the
+        view. It alone is tried where it suits, unless several engines are to be tried everywhere. Where going to and
+        fro in old costs time it is not tried: it takes no account of that.
+        """
+        room = (views.light if found.front.codings() <= codings.SMALL else views.large) - found.front.memory
+        logs = [log for log in XREF_LOGS if xref.workspace(log) <= room]
+        memory = xref.workspace(logs[-1]) if logs else 0
+        engine = ENGINES[EngineId.XREF]
+        if found.front.points or not memory or not engine.suits(found.old, found.new, workspace=memory):
+            return tuple(item for item in self._engines if item is not engine), 0
+        return self._engines if engine in self._engines else (engine,), memory
+
+    def _kept(
+        self,
+        content: Content,
+        make: Callable[[], tuple[EngineId, Payload] | None],
+        memory: int,
+        engines: tuple[Engine, ...] | None = None,
+        *,
+        near: bool = False,
+    ) -> Delta:
+        """What ``make`` says, from an earlier run if it was kept."""
+        names = [engine.id for engine in engines or self._engines]
+        name = key(content, names, f"{memory} near" if near else str(memory))
+        kept = None if self._cache is None else self._cache.get(name)
+        if kept is not None:
+            return Delta(cached=True) if kept.delta is None else Delta(*kept.delta, cached=True)
+        found = make()
+        if self._cache is not None:
+            self._cache.put(name, found)
+        return Delta() if found is None else Delta(*found)
+
+    def _in_place(self, action: Block, unit: int, content: Content) -> Ready:
+        """The smallest delta of a node onto itself; the image as a whole if that is smaller."""
+        best: tuple[EngineId, InPlace] | None = None
+        note: str | None = None
+        if content.old is not None and self._engines:
+            new = load_checked(content.new, content.size, content.digest)
+            note = _left_alone(new) if self._views is not None else None
+            old = load_checked(content.old, content.old_size, content.old_digest)
+            least = compressed_size(pieces(new))
+            for engine in self._engines:
+                options = largest(self._memory) if engine.id is EngineId.XREF else None
+                if not engine.suits(old, new, workspace=self._memory):
+                    continue
+                made = encode_in_place(old, new, unit=unit, scratch=self._scratch, xref=options)
+                cost = compressed_size(made.payload.chunks())
+                if cost >= least:
+                    made.payload.close()
+                    continue
+                if best is not None:
+                    best[1].payload.close()
+                best, least = (engine.id, made), cost
+        about = Delta(note=note)
+        if best is None:
+            return Ready(_noted(_full(action), about), FilePayload(content))
+        record = replace(action, engine=best[0], unit=best[1].unit, plan=best[1].plan)
+        return Ready(_noted(record, about), best[1].payload, scratch=best[1].scratch)
+
+    def _delta(
+        self,
+        old: Buffer,
+        new: Buffer,
+        memory: int,
+        engines: tuple[Engine, ...] | None = None,
+        *,
+        near: bool = False,
+    ) -> tuple[EngineId, Payload] | None:
+        """The smallest delta; None if sending the file itself is smaller. near: going to and fro in old costs time."""
+        engines = engines or self._engines
+        made: list[tuple[EngineId, Payload]] = []
+        best: tuple[EngineId, Payload] | None = None
+        try:
+            least: int | None = None
+            for engine in engines:
+                if not engine.suits(old, new, workspace=memory):
+                    continue
+                if near and isinstance(engine, Bsdiff):
+                    made.append((engine.id, engine.encode_near(old, new)))
+                else:
+                    made.append((engine.id, engine.encode(old, new, workspace=memory)))
+                payload = made[-1][1]
+                if len(engines) == 1 and begins_larger(new, payload.size):
+                    return (best := made[-1])
+                least = compressed_size(pieces(new)) if least is None else least
+                cost = compressed_size(payload.chunks())
+                if cost < least:
+                    best, least = made[-1], cost
+        except BaseException:
+            best = None
+            raise
+        finally:
+            for item in made:
+                if item is not best:
+                    item[1].close()
+        return best
+
+    def _large_delta(self, content: Content) -> tuple[EngineId, Payload] | None:
+        """The same for what is not held in memory as a whole: engine bsdiff, piece by piece."""
+        engine = next((engine for engine in self._engines if isinstance(engine, Bsdiff)), None)
+        if engine is None or content.old is None:
+            return None
+        with opened(content.old) as old_fd, opened(content.new) as new_fd:
+            sizes = (content.old_size, content.size)
+            parts = (Part(old_fd, content.old), Part(new_fd, content.new))
+            payload = engine.encode_parts(parts[0].load, parts[1].load, sizes)
+            try:
+                for part, size, digest in zip(parts, sizes, (content.old_digest, content.digest), strict=True):
+                    part.check(size, digest)
+                if compressed_size(payload.chunks()) < compressed_size(parts[1].pieces(content.size)):
+                    return engine.id, payload
+            except BaseException:
+                payload.close()
+                raise
+        payload.close()
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A delta, or with payload None that the file is sent whole. note: what a person should know about it.
+
+    front: with views, what stands before the engine's payload; cost: estimated bytes in a package; saved: by the views;
+    certain: others need not be tried; cached: it was made in an earlier run.
+    """
+
+    engine: EngineId = EngineId.FULL
+    payload: Payload | Prefixed | None = None
+    note: str | None = None
+    cost: int = 0
+    saved: int = 0
+    certain: bool = False
+    front: Front | None = None
+    codings: frozenset[CodingId] = frozenset()
+    workspace: int = 0
+    cached: bool = False
+
+
+def _noted(action: Action, found: Delta) -> Action:
+    """With what a person should know, and the views that the payload is between."""
+    if not isinstance(action, File | Block | Ubi) or found.note is None:
+        return action
+    front = found.front
+    note = found.note.encode()[: SHORT_NOTE if front is None else NOTE_MAX].decode(errors="ignore")
+    old_view = View.PARTS if front is not None and front.old is not None else None
+    return replace(action, note=note, old_view=old_view, new_view=None if front is None else View.PARTS)
+
+
+def _left_alone(new: Buffer) -> str | None:
+    """What is in an image that is updated in place: a unit at a time is written, and compressed parts cross units."""
+    view = memoryview(new).cast("B")
+    found = scan(view) if len(view) <= VIEW_MAX else None
+    return f"in place is not looked into: {found.note}" if found is not None and found.parts else None
+
+
+def _full(action: Action) -> Action:
+    if isinstance(action, File | Block | Ubi):
+        return in_full(action)
+    if isinstance(action, Script):
+        return action
+    raise ValueError("a record of this kind has no payload")
+
+
+def _fallback(action: Action, content: Content | None) -> FilePayload | None:
+    """What a record sends behind its delta, if that may fail."""
+    wanted = isinstance(action, File | Block | Ubi) and action.fallback
+    return FilePayload(content) if wanted and content is not None else None
+
+
+def _coded(action: Action, engine: EngineId) -> Action:
+    if isinstance(action, File | Block | Ubi):
+        return action if action.engine is engine else replace(action, engine=engine)
+    raise ValueError("a record of this kind has no delta")
