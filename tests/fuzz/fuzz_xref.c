@@ -1,13 +1,15 @@
-/* fuzz_xref.c - the xref decoder on any payload, old size and split.
+/* fuzz_xref.c - the xref decoder on any payload, old content and split.
  *
- * The first bytes choose sizes and splits, the rest is payload; models are small, so that many inputs are tried.
+ * The first bytes choose sizes, splits and whether old comes next or is what is made here; the rest is payload. Models
+ * are small, so that many inputs are tried.
  * Whatever it is, the decoder must stay inside old, new and its workspace (the sanitizers and read_at watch), must come
  * to an end, must keep a failure, and must make the same of it in another split. */
 #include "decode.h"
 
-#define NEW_MAX 2048u
+#define NEW_MAX 4096u
 #define TABLES 65536u
-#define HEAD 6u
+#define HEAD 7u
+#define OLD_COMES 1u
 
 /* Instructions and words of every kind that the engine knows. */
 static void fill(uint8_t *data)
@@ -38,7 +40,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     new_size = ((size_t)data[2] << 8 | data[3]) % (NEW_MAX + 1);
     in_piece = 1u + data[4];
     out_piece = 1u + 8u * data[5];
-    fill(old.data);
+    if ((data[6] & OLD_COMES) != 0) {
+        if (size < HEAD + old.size)
+            return 0;
+        memcpy(old.data, data + HEAD, (size_t)old.size);
+        data += old.size;
+        size -= (size_t)old.size;
+    } else {
+        fill(old.data);
+    }
 
     status =
         decode(OTA_ENGINE_XREF, TABLES, &old, new_size, data + HEAD, size - HEAD, in_piece, out_piece, one, &one_len);

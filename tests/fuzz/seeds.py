@@ -17,6 +17,7 @@ from typing import Final
 
 import zstandard
 
+from fuzz import programs
 from golden import builder as b
 from golden import views as v
 from otastream.errors import OtaError
@@ -169,17 +170,29 @@ _OLD: Final = b"".join(
 
 
 def xrefs() -> Iterator[bytes]:
-    """Deltas of it, with the smallest model."""
+    """Deltas of it, with the smallest model, and of programs for each machine."""
     news = (_OLD, b"", _OLD[::-1], _OLD[:1000] + b"text" * 40 + _OLD[900:], _OLD[2000:] + _OLD[:2000], bytes(700))
     for number, new in enumerate(news):
-        with tempfile.TemporaryFile() as file:
-            diff_xref(_OLD, new, file.fileno(), XrefOptions(12, spans_max=64, regions_max=64))
-            file.seek(0)
-            sizes = len(_OLD).to_bytes(2, "big") + len(new).to_bytes(2, "big")
-            payload = file.read()
-        splits = bytes([number * 40, 255 - number * 40])
-        yield sizes + splits + payload
-        yield sizes + splits + bytes([payload[0] | 32]) + payload[1:]  # as if it had sections
+        head, payload = _xref(_OLD, new, number), _xref_payload(_OLD, new)
+        yield head + b"\0" + payload
+        yield head + b"\0" + bytes([payload[0] | 32]) + payload[1:]  # as if it had sections
+    made = {name: pair for name, *pair in programs.pairs()}
+    both = [made["mips"][side] + bytes(50) + made["thumb"][side] for side in (0, 1)]  # which has sections
+    for number, (old, new) in enumerate([*made.values(), both]):
+        yield _xref(old, new, number) + b"\1" + old + _xref_payload(old, new)
+        yield _xref(new, old, number) + b"\1" + new + _xref_payload(new, old)
+
+
+def _xref(old: bytes, new: bytes, number: int) -> bytes:
+    """Sizes and splits."""
+    return len(old).to_bytes(2, "big") + len(new).to_bytes(2, "big") + bytes([number * 40, 255 - number * 40])
+
+
+def _xref_payload(old: bytes, new: bytes) -> bytes:
+    with tempfile.TemporaryFile() as file:
+        diff_xref(old, new, file.fileno(), XrefOptions(12, spans_max=64, regions_max=64))
+        file.seek(0)
+        return file.read()
 
 
 def boards() -> Iterator[bytes]:
