@@ -160,6 +160,7 @@ class Steps(_Database):
         self._spool = Spool()
         self.records = 0
         self.bytes = 0
+        self.full = 0  # of these, bytes that are sent in full for certain
         self.sources = False  # whether any record may read old content
         self.needs: set[str] = set()
         self.workspace = 0  # bytes that views and engines of records take, at most
@@ -185,6 +186,7 @@ class Steps(_Database):
         self.counts[change] += 1
         self.records += 1
         self.bytes += getattr(action, "size", 0)
+        self.full += getattr(action, "size", 0) if getattr(action, "engine", None) is model.EngineId.FULL else 0
         self.sources |= getattr(action, "source", None) is not None
         self.needs.update(needs_of(action))
 
@@ -225,13 +227,15 @@ class Steps(_Database):
             yield self._step(row)
 
     def deltas(self) -> Iterator[tuple[int, Step]]:
-        """The number and the step of every action that has an old file; meanwhile they may be decided."""
-        number = 0
-        where = "old IS NOT NULL AND seq > ? ORDER BY seq LIMIT 1"
-        statement = f"SELECT seq, {_STEP} FROM action WHERE {where}"  # noqa: S608 (constants)
-        while row := self.db.execute(statement, (number,)).fetchone():
-            number = row[0]
-            yield number, self._step(row[1:])
+        """The number and the step of every action that has an old file, in order."""
+        statement = f"SELECT seq, {_STEP} FROM action WHERE old IS NOT NULL ORDER BY seq"  # noqa: S608 (constants)
+        for number, *row in self.db.execute(statement):
+            yield number, self._step(row)
+
+    def delta(self, number: int) -> Step:
+        """The step of an action by its number."""
+        statement = f"SELECT {_STEP} FROM action WHERE seq = ?"  # noqa: S608 (constants)
+        return self._step(self.db.execute(statement, (number,)).fetchone())
 
     def decide(self, number: int, item: Ready) -> None:
         """Keep how a step will be sent; its payload is kept, and closed, unless the file itself is sent."""

@@ -25,7 +25,7 @@ from otastream.cli.main import run
 from otastream.config import Edit, Release
 from otastream.inspection import inspect_package, verify_package
 from otastream.model import CodingId, EngineId, File, Manifest, View
-from otastream.options import PackOptions
+from otastream.options import VIEW_RAM, PackOptions
 from otastream.pack import Summary, pack_folders, pack_release
 from otastream.stages.hash import MAGIC_READ, holds_magic
 from otastream.views import codings, scan
@@ -303,15 +303,44 @@ def test_the_cache(tmp_path: Path) -> None:
 
 def test_xref_beside_views_and_inside(tmp_path: Path, applier: Applier) -> None:
     trees = Trees(tmp_path, {"mod.ko.gz": CONTENTS["mod.ko.gz"]})
-    inside = {}
+    beside = {}
     for effort in (5, 9):
         trees.pack(PackOptions(effort=effort))
         files = trees.files()
-        inside[effort] = files["mod.ko.gz"].engine
-        assert files["plain"].engine == inside[effort]
-        assert files["mod.ko.gz"].new_view is View.PARTS
+        beside[effort] = files["plain"].engine
+        assert (files["mod.ko.gz"].new_view, files["mod.ko.gz"].engine) == (View.PARTS, EngineId.XREF)
         trees.apply(applier)
-    assert inside == {5: EngineId.BSDIFF, 9: EngineId.XREF}
+    assert beside == {5: EngineId.BSDIFF, 9: EngineId.XREF}
+
+
+def test_xref_inside_takes_no_more_memory(tmp_path: Path) -> None:
+    """What the codec has less is what the engine has."""
+    trees = Trees(tmp_path, {"mod.ko.gz": CONTENTS["mod.ko.gz"]})
+    for side in (trees.old, trees.new):
+        (side / "plain").unlink()  # a delta of the same would be of use to that of the module
+    found = trees.pack()
+    other = trees.pack(PackOptions(engine="bsdiff"))
+    assert found.package < other.package
+    assert found.window_log < other.window_log
+    assert other.ram <= found.ram <= VIEW_RAM
+
+
+@pytest.mark.parametrize("beside", ["new", "deltas", "small"])
+def test_where_xref_inside_does_not_pay(tmp_path: Path, beside: str) -> None:
+    """All that is new, and all deltas, would be larger with the window that it leaves to the codec; deltas of small
+    files have much in common.
+    """
+    trees = Trees(tmp_path, {"mod.ko.gz": CONTENTS["mod.ko.gz"]})
+    if beside == "new":
+        write(trees.new / "added", words(5, 20_000))
+    elif beside == "deltas":
+        for seed, side in enumerate((trees.old, trees.new)):
+            write(side / "large", changed(random.Random(6).randbytes(4_000_000), seed))
+    else:
+        trees = Trees(tmp_path, CONTENTS)
+    trees.pack()
+    made = trees.files()["mod.ko.gz"]
+    assert (made.new_view, made.engine) == (View.PARTS, EngineId.BSDIFF)
 
 
 # ---- what is found -------------------------------------------------------------------------------------------------

@@ -46,13 +46,14 @@ SHORT_NOTE: Final = 50
 class Views:
     """May deltas look inside of compressed images? codings: those that the boards have; workspace: the most bytes that
     view and engine may take there. light, large: the same if the engine is xref, beside an encoder of zlib and beside
-    others; 0: xref is not used inside of images.
+    others; 0: xref is not used inside of images. least: nor is it where new has fewer bytes.
     """
 
     codings: frozenset[CodingId]
     workspace: int
     light: int = 0
     large: int = 0
+    least: int = 0
 
 
 class Maker:
@@ -127,6 +128,8 @@ class Maker:
 
     def _viewed(self, old: Buffer, new: Buffer, views: Views) -> Delta:
         """The smallest delta between views; without a payload where looking inside is of no use."""
+        if len(new) < views.least:
+            views = replace(views, light=0, large=0)
         found = expand(old, new, allowed=views.codings, memory=views.workspace, programs=views.light > 0)
         if found is None or isinstance(found, str):
             return Delta(note=found)
