@@ -131,7 +131,8 @@ def _views(options: PackOptions, *, xref: bool, least: int = 0) -> Views | None:
     """xref: that engine may be used inside, even where it is not anywhere else, of new content of ``least`` bytes."""
     if not options.encoders:
         return None
-    return Views(options.encoders, workspace_max(options), *(view_engine_memory(options) if xref else ()), least=least)
+    light, large = view_engine_memory(options) if xref else (0, 0)
+    return Views(options.encoders, workspace_max(options), light, large, least)
 
 
 def _board_needs(steps: Steps, item: Ready) -> None:
