@@ -30,8 +30,21 @@ def functions(count: int, seed: int = 1) -> list[list[tuple[str, int]]]:
     return made
 
 
+def kernel(program: Sequence[Sequence[tuple[str, int]]]) -> bytes:
+    """An image without headers: instructions from 0x1000 on, then where each function begins, from there on."""
+    text, starts, _ = _text(program, 0)
+    return bytes(0x1000) + text + b"".join((start - 0x1000).to_bytes(4, "little") for start in starts)
+
+
 def link(program: Sequence[Sequence[tuple[str, int]]], *, gap: int = 0) -> bytes:
     """An ELF file of the functions and a table of pointers to them, with `gap` bytes between."""
+    text, starts, table = _text(program, gap)
+    data = b"".join((BASE + start).to_bytes(8, "little") for start in starts)
+    return _header(table + len(data)) + (bytes(0x1000 - 64 - 56) + text).ljust(table - 64 - 56, b"\0") + data
+
+
+def _text(program: Sequence[Sequence[tuple[str, int]]], gap: int) -> tuple[bytes, list[int], int]:
+    """Instructions, where each function begins, where the table is."""
     starts, at = [], 0x1000
     for body in program:
         starts.append(at)
@@ -55,10 +68,7 @@ def link(program: Sequence[Sequence[tuple[str, int]]], *, gap: int = 0) -> bytes
             for word in words:
                 text += word.to_bytes(4, "little")
                 pc += 4
-    body_bytes = bytes(0x1000 - 64 - 56) + bytes(text)
-    data = b"".join((BASE + start).to_bytes(8, "little") for start in starts)
-    size = table + len(data)
-    return _header(size) + body_bytes.ljust(table - 64 - 56, b"\0") + data
+    return bytes(text), starts, table
 
 
 def _header(size: int) -> bytes:
@@ -70,6 +80,17 @@ def _header(size: int) -> bytes:
 
 def pair(count: int = 60) -> tuple[bytes, bytes]:
     """Old and new: a function was added in front, another one changed."""
+    old, new = _changed(count)
+    return link(old), link(new, gap=32)
+
+
+def kernels(count: int) -> tuple[bytes, bytes]:
+    """The same as images without headers."""
+    old, new = _changed(count)
+    return kernel(old), kernel(new)
+
+
+def _changed(count: int) -> tuple[list[list[tuple[str, int]]], list[list[tuple[str, int]]]]:
     program = functions(count)
     changed = [list(body) for body in program]
     changed[count // 2][3:3] = [("plain", 0x91002000), ("plain", 0x91003000)]
@@ -78,4 +99,4 @@ def pair(count: int = 60) -> tuple[bytes, bytes]:
         [(what, value + (what != "plain" and value >= 1) if what != "plain" else value) for what, value in body]
         for body in changed
     ]
-    return link(program), link(shifted, gap=32)
+    return program, shifted

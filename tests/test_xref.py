@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from code_samples import pair
+from code_samples import kernels, pair
 from golden import xref_vectors
 from otastream.apply import ApplyOptions, apply_package
 from otastream.config import Edit, Folder, Release
@@ -77,6 +77,15 @@ def test_references_are_followed() -> None:
     old, new = pair()
     with ENGINES[EngineId.BSDIFF].encode(old, new) as plain, ENGINES[EngineId.XREF].encode(old, new) as followed:
         assert followed.size * 3 < plain.size
+
+
+def test_offsets_of_symbols_are_references() -> None:
+    """All of them change when the first function grows, and cost little beside the functions themselves."""
+    count = 2400
+    old, new = kernels(count)
+    options = xref.limits(18)
+    code = encode(old[: -4 * count], new[: -4 * (count + 1)], options)
+    assert len(encode(old, new, options)) < len(code) * 4 // 3
 
 
 def test_what_is_the_same_costs_next_to_nothing() -> None:

@@ -123,7 +123,7 @@ static void read_sections(struct ota_image *image, const struct elf *e)
             add_stretch(image->pointers, &image->pointer_count, off, off + len);
         name = strings + field(e, at, 4);
         if (name <= e->size && e->size - name >= 14 && memcmp(e->p + name, ".eh_frame_hdr", 14) == 0)
-            image->unwind_base = (uint32_t)off;
+            image->table_base = (uint32_t)off;
     }
 }
 

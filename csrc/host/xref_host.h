@@ -26,7 +26,9 @@ struct ota_image {
     struct ota_stretch code[OTA_STRETCHES_MAX];
     uint32_t pointer_count; /* the same for words that may be addresses */
     struct ota_stretch pointers[OTA_STRETCHES_MAX];
-    uint32_t unwind_base; /* of .eh_frame_hdr; 0: none */
+    uint32_t table_count; /* the same for words that are offsets from table_base, rising */
+    struct ota_stretch tables[OTA_STRETCHES_MAX];
+    uint32_t table_base; /* of those, or where .eh_frame_hdr is, whose offsets count from itself; 0: none */
 };
 
 /* Look at what the image is. Anything that is not a sound ELF file is one segment at address 0. */
@@ -50,6 +52,11 @@ void ota_image_find_data(struct ota_image *image);
 /* Guess at which address such an image runs, for both, from what the copies carry over. 0 or -OTA_E_RAM. */
 int ota_image_guess_base(struct ota_image *old_image, struct ota_image *new_image, struct ota_xref_span *copies,
                          uint32_t count);
+
+/* ---- xref_table.c ---- */
+
+/* Find tables of offsets in an image that is no ELF file, whose instructions are known. 0 or -OTA_E_RAM. */
+int ota_image_find_tables(struct ota_image *image);
 
 /* ---- xref_plan.c ---- */
 

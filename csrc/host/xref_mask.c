@@ -107,6 +107,15 @@ static void mask_pointers(const struct ota_image *image, const uint8_t *bare, ui
     }
 }
 
+static void mask_tables(const struct ota_image *image, const uint8_t *bare, uint8_t *copy)
+{
+    uint64_t base = image->segments[0].addr + image->table_base;
+
+    for (uint32_t i = 0; i < image->table_count; i++)
+        for (uint32_t at = image->tables[i].start; at < image->tables[i].end; at += 4)
+            ota_xref_word_put(copy + at, bare ? label(image, bare, base + ota_xref_word(image->data + at)) : 0);
+}
+
 int ota_image_mask(const struct ota_image *image, uint8_t *copy)
 {
     uint8_t *bare = malloc((size_t)image->size + 1);
@@ -116,9 +125,11 @@ int ota_image_mask(const struct ota_image *image, uint8_t *copy)
     memcpy(bare, image->data, image->size);
     mask_code(image, NULL, bare);
     mask_pointers(image, NULL, bare);
+    mask_tables(image, NULL, bare);
     memcpy(copy, image->data, image->size);
     mask_code(image, bare, copy);
     mask_pointers(image, bare, copy);
+    mask_tables(image, bare, copy);
     free(bare);
     return 0;
 }

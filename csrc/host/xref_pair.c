@@ -81,8 +81,12 @@ void ota_xref_choose_spans(struct ota_xref_plan *plan, uint32_t limit)
 
 int ota_xref_find_copies(const struct ota_sorter *sorter, struct ota_xref_plan *plan, struct ota_image images[2])
 {
-    int status = match(sorter, plan, &images[0], &images[1]);
+    int status = 0;
 
+    for (unsigned i = 0; i < 2 && status == 0 && !images[i].is_elf; i++)
+        status = ota_image_find_tables(&images[i]);
+    if (status == 0)
+        status = match(sorter, plan, &images[0], &images[1]);
     if (status == 0 && !images[0].is_elf)
         status = match_again(sorter, plan, &images[0], &images[1]);
     return status;

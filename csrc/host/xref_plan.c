@@ -86,7 +86,7 @@ static void list_candidates(struct trial *t)
     add_candidate(t, OTA_XREF_PTR32, 0);
     add_candidate(t, image->wide ? OTA_XREF_PTR64 : OTA_XREF_PREL31, 0);
     add_candidate(t, OTA_XREF_PC32, 0);
-    add_candidate(t, OTA_XREF_BASE32, image->unwind_base);
+    add_candidate(t, OTA_XREF_BASE32, image->table_base);
     if (image->code_kind == OTA_XREF_THUMB)
         add_candidate(t, OTA_XREF_A32, 0);
     if (image->code_kind != OTA_XREF_RAW)
