@@ -400,7 +400,7 @@ def _expect(fields: Fields) -> Fields:
     return _masked(fields)
 
 
-_NOT_IN_PLACE: Final = ("mask", "old_view", "new_view", "fallback")
+_NOT_IN_PLACE: Final = ("mask", "fallback")
 
 
 def _in_place(fields: Fields) -> Fields:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 
 from otastream.container import has_fallback, has_payload, payloads_of
@@ -108,17 +109,24 @@ def _entries(events: Iterable[Event], *, payloads: bool, workspace: int) -> Iter
 
 
 class _Payload:
-    """Decodes a payload against an old content of zeros: what comes out is of use only if it was sent in full."""
+    """Decodes a payload against an old content of zeros: what comes out is of use only if it was sent in full.
 
-    def __init__(self, record: Record, workspace: int, codings: frozenset[CodingId]) -> None:
+    part: of a payload in place, bytes of old and of new that a segment of it is between.
+    """
+
+    def __init__(
+        self, record: Record, workspace: int, codings: frozenset[CodingId], part: tuple[int, int] | None = None
+    ) -> None:
         engine, size, source = (getattr(record, name, None) for name in ("engine", "size", "source"))
         if not isinstance(engine, EngineId) or not isinstance(size, int):
             raise error(Code.INTERNAL, "a payload without an engine")
+        old_size = 0 if source is None else source.size
+        if part is not None:
+            old_size, size = part
         self._engine, self._size, self._source = engine, size, source
         self._old_view = getattr(record, "old_view", None) is not None
         self._new_view = getattr(record, "new_view", None) is not None
         self._front = bytearray() if self._old_view or self._new_view else None
-        old_size = 0 if source is None else source.size
         self._frame = Frame(old_size, size, workspace, codings)
         self._decoder = None if self._front is not None else self._open(size, old_size)
         self._full = engine is EngineId.FULL
@@ -178,8 +186,9 @@ class _Unseen:
 class _Segments:
     """The payload of a record in place: its segments, and that it is the one that the record names."""
 
-    def __init__(self, record: Block, unit: int, old_size: int) -> None:
-        self._checker = SegmentChecker(record.engine, size=record.size, unit=unit, source=_Zeros(old_size))
+    def __init__(self, record: Block, unit: int, old_size: int, viewed: Callable[[int, int], _Payload] | None) -> None:
+        source = _Zeros(old_size)
+        self._checker = SegmentChecker(record.engine, size=record.size, unit=unit, source=source, viewed=viewed)
         self._plan = record.plan
         self._hash = Xxh64()
 
@@ -197,8 +206,13 @@ def _opened(record: Record, workspace: int, codings: frozenset[CodingId]) -> _Pa
     if has_fallback(record):  # its codings need not be in the manifest
         codings = frozenset(CodingId)
     if isinstance(record, Block) and record.unit is not None and record.source is not None:
-        return _Segments(record, record.unit, record.source.size)
+        viewed = partial(_part, record, workspace, codings) if record.old_view or record.new_view else None
+        return _Segments(record, record.unit, record.source.size, viewed)
     return _Payload(record, workspace, codings)
+
+
+def _part(record: Block, workspace: int, codings: frozenset[CodingId], old: int, new: int) -> _Payload:
+    return _Payload(record, workspace, codings, (old, new))
 
 
 def _fallback(record: Record) -> Record:

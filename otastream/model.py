@@ -25,6 +25,7 @@ UNIT_MIN: Final = 4096
 UNIT_MAX: Final = 1 << 26
 UNITS_MAX: Final = 65536
 KEPT_MAX: Final = 128
+READS_MAX: Final = 128
 STAGING_NAME: Final = b".otastream-new"
 
 

@@ -5,7 +5,7 @@
  * exec_payload.c payload -> engine -> sink, digest check, commit
  * exec_tree.c    file, delete, dir, link, move
  * exec_node.c    block, ubi
- * in_place.c, exec_in_place.c   block, a node onto itself
+ * in_place*.c, exec_in_place.c   block, a node onto itself
  * exec_env.c     env, and what an update of a slot tells the boot loader
  * exec_choose.c  which targets are written: slots, masks, whoever is asked
  */
@@ -127,6 +127,8 @@ int ota_version_order(const char *a, size_t a_len, const char *b, size_t b_len);
 
 /* exec_payload.c */
 int ota_exec_payload_begin(struct ota_exec *ex); /* source and engine for the record's payload */
+/* The decoder of a payload that makes new_size bytes from this source; one without read_at is none. */
+int ota_exec_decoder_begin(struct ota_exec *ex, const struct ota_source *source, uint64_t new_size);
 int ota_exec_payload_feed(struct ota_exec *ex, const uint8_t *data, size_t len);
 int ota_exec_payload_end(struct ota_exec *ex); /* complete, digest right */
 /* Digest of the first `size` bytes of an open slot (file) or of a node. */
@@ -180,6 +182,10 @@ int ota_move_load(struct ota_exec *ex, const struct ota_flash *flash, struct ota
 int ota_move_begin(struct ota_exec *ex, uint64_t dead);
 int ota_move_go(struct ota_exec *ex); /* until the dead block, or one that died on the way, is marked and left out */
 int ota_move_forget(struct ota_exec *ex);
+
+/* in_place_old.c */
+struct ota_source ota_in_place_source(struct ota_exec *ex); /* old content as the segment at work reads it */
+int ota_in_place_drop(struct ota_exec *ex, uint32_t seq);   /* the files that no segment after `seq` reads */
 
 /* exec_in_place.c */
 int ota_in_place_begin(struct ota_exec *ex);

@@ -15,80 +15,6 @@
 
 #define MOVES_MAX 4u /* blocks that may die for the same unit: more is a sick device */
 
-/* ---- old content ------------------------------------------------------------------------------------------------- */
-
-static int read_kept(struct ota_exec *ex, const struct ota_kept *k, uint64_t off, uint8_t *buf, size_t len)
-{
-    struct ota_in_place *in = &ex->in_place;
-    uint64_t size = OTA_ANY_SIZE;
-    uint64_t pos = k->pos + (off - k->off);
-    int st = 0;
-    if (!in->file_open || in->file != k->seq) {
-        st = ex->port.image_open(ex->port.ctx, OTA_SLOT_COPY, ota_in_place_file(&ex->rec, k->seq + 1), &size);
-        if (st == ERR(MISSING) || (st == 0 && size < (uint64_t)k->pos + k->len))
-            return ota_exec_fail(ex, ERR(MISSING), "old content that was kept in the temporary folder is gone");
-        in->file_open = st == 0;
-        in->file = k->seq;
-    }
-    return st != 0 ? st : ex->port.read_at(ex->port.ctx, OTA_SLOT_COPY, pos, buf, len);
-}
-
-/* Old content, as it was before the update. */
-static int read_old(void *ctx, uint64_t off, uint8_t *buf, size_t len)
-{
-    struct ota_exec *ex = ctx;
-    const struct ota_in_place *in = &ex->in_place;
-    while (len > 0) {
-        const struct ota_kept *from = NULL;
-        size_t n = len;
-        unsigned i;
-        int st;
-        for (i = 0; i < in->kept_count && from == NULL; i++) {
-            const struct ota_kept *k = &in->kept[i];
-            if (k->seq == in->seq)
-                continue; /* of the unit that is still there */
-            if (off >= k->off && off - k->off < k->len)
-                from = k;
-            else if (k->off > off && k->off - off < n)
-                n = (size_t)(k->off - off);
-        }
-        if (from != NULL && from->len - (off - from->off) < len)
-            n = (size_t)(from->len - (off - from->off));
-        else if (from != NULL)
-            n = len;
-        st = from != NULL ? read_kept(ex, from, off, buf, n) : ota_flash_read_at(&ex->source_reader, off, buf, n);
-        if (st != 0)
-            return st;
-        off += n;
-        buf += n;
-        len -= n;
-    }
-    return 0;
-}
-
-/* Files that no segment after `seq` reads. */
-static int drop_kept(struct ota_exec *ex, uint32_t seq)
-{
-    struct ota_in_place *in = &ex->in_place;
-    unsigned to = 0;
-    unsigned i;
-    int st = 0;
-    for (i = 0; i < in->kept_count; i++) {
-        const struct ota_kept *k = &in->kept[i];
-        if (k->last_use > seq) {
-            in->kept[to++] = *k;
-            continue;
-        }
-        if (st == 0 && k->pos == 0) { /* the first range of a file stands for all of them */
-            in->file_open = 0;
-            (void)ex->port.close(ex->port.ctx, OTA_SLOT_COPY);
-            st = ex->port.image_remove(ex->port.ctx, ota_in_place_file(&ex->rec, k->seq + 1));
-        }
-    }
-    in->kept_count = to;
-    return st;
-}
-
 /* ---- one unit ---------------------------------------------------------------------------------------------------- */
 
 static int write_journal(struct ota_exec *ex, uint32_t ready)
@@ -199,19 +125,17 @@ static int keep_ranges(struct ota_exec *ex)
     return st != 0 ? st : ex->port.image_commit(ex->port.ctx);
 }
 
-static int engine_begin(struct ota_exec *ex, uint64_t size)
+static int decoder_begin(struct ota_exec *ex, uint64_t size)
 {
-    ex->source.ctx = ex;
-    ex->source.read_at = read_old;
-    ex->source.size = ex->rec.source.size;
-    return ota_engine_init(ex->engine, ex->engine_len, ex->rec.engine, ex->options.window, &ex->source, size);
+    ex->source = ota_in_place_source(ex);
+    return ota_exec_decoder_begin(ex, &ex->source, size);
 }
 
 /* The tables of engine xref, which every segment needs, those that are in place already included. */
 static int tables_feed(struct ota_exec *ex, struct ota_in *in)
 {
     struct ota_out none = {ex->small, 0, 0};
-    int st = ota_engine_step(ex->engine, in, &none);
+    int st = ota_decoder_step(&ex->decoder, in, &none);
     if (st == OTA_DONE)
         ex->in_place.engine_done = 1;
     return st < 0 ? st : st == OTA_WANT_OUTPUT ? ERR(DELTA) : 0;
@@ -229,9 +153,17 @@ static int tables_end(struct ota_exec *ex)
     return 0;
 }
 
+/* The tables stand in front of all segments, unless each of them has its own: between views all engines are begun anew.
+ */
+static int has_tables(const struct ota_record *r)
+{
+    return r->engine == OTA_ENGINE_XREF && !ota_record_has_views(r);
+}
+
 static int segment_begin(struct ota_exec *ex)
 {
     struct ota_in_place *in = &ex->in_place;
+    uint32_t len = ota_in_place_new_len(&ex->rec, in->unit);
     uint64_t digest;
     int st;
     in->decodes = in->seq >= in->resume;
@@ -243,13 +175,33 @@ static int segment_begin(struct ota_exec *ex)
     if ((st = ota_in_place_unit_digest(ex, &ex->source_reader, in->unit, &digest)) != 0 || (st = keep_ranges(ex)) != 0)
         return st;
     in->rest = in->all ^ digest;
-    if ((st = write_journal(ex, ota_in_place_new_len(&ex->rec, in->unit))) != 0)
+    if ((st = write_journal(ex, len)) != 0)
         return st;
     ota_xxh64_init(&ex->hash);
-    if (ex->rec.engine == OTA_ENGINE_XREF)
-        return ota_engine_begin_part(ex->engine, (uint64_t)in->unit * ex->rec.unit,
-                                     ota_in_place_new_len(&ex->rec, in->unit), in->payload);
-    return engine_begin(ex, ota_in_place_new_len(&ex->rec, in->unit));
+    in->part_made = 0;
+    if (has_tables(&ex->rec))
+        return ota_engine_begin_part(ex->engine, (uint64_t)in->unit * ex->rec.unit, len, in->payload);
+    return decoder_begin(ex, in->before + len + in->behind);
+}
+
+/* Of what was made the unit's bytes go to the journal; those of parts that cross its ends, beyond these, to nobody. */
+static int sink_unit(struct ota_exec *ex, const uint8_t *made, size_t len)
+{
+    struct ota_in_place *in = &ex->in_place;
+    uint64_t end = in->before + ota_in_place_new_len(&ex->rec, in->unit);
+    uint64_t at = in->part_made;
+    size_t skip = at < in->before ? ota_clip_size(len, in->before - at) : 0;
+    int st;
+    in->part_made += len;
+    (void)ota_exec_tick(ex);
+    made += skip;
+    at += skip;
+    len = at < end ? ota_clip_size(len - skip, end - at) : 0;
+    if (len == 0)
+        return 0;
+    ota_xxh64_update(&ex->hash, made, len);
+    st = ex->port.image_write(ex->port.ctx, made, len);
+    return ota_exec_wrote(ex, st, 0);
 }
 
 static int segment_feed(struct ota_exec *ex, struct ota_in *in)
@@ -261,13 +213,9 @@ static int segment_feed(struct ota_exec *ex, struct ota_in *in)
         out.dst = ex->small;
         out.size = sizeof ex->small;
         out.pos = 0;
-        st = ota_engine_step(ex->engine, in, &out);
-        if (out.pos > 0) {
-            ota_xxh64_update(&ex->hash, out.dst, out.pos);
-            if ((sunk = ota_exec_wrote(ex, ex->port.image_write(ex->port.ctx, out.dst, out.pos), 0)) != 0)
-                return sunk;
-            (void)ota_exec_tick(ex);
-        }
+        st = ota_decoder_step(&ex->decoder, in, &out);
+        if (out.pos > 0 && (sunk = sink_unit(ex, out.dst, out.pos)) != 0)
+            return sunk;
     } while (st == OTA_WANT_OUTPUT);
     if (st == OTA_DONE)
         ex->in_place.engine_done = 1;
@@ -288,17 +236,17 @@ static int segment_end(struct ota_exec *ex)
             return ota_exec_fail(ex, ERR(RESULT), "the digest of a unit differs");
         in->file_open = 0;
         (void)ex->port.close(ex->port.ctx, OTA_SLOT_COPY);
-        if ((st = ex->port.image_commit(ex->port.ctx)) == 0 && (st = drop_kept(ex, in->seq)) == 0)
+        if ((st = ex->port.image_commit(ex->port.ctx)) == 0 && (st = ota_in_place_drop(ex, in->seq)) == 0)
             st = replace_unit(ex);
     } else if (in->seq + 1 == in->resume) {
         if (in->unit != in->journal.unit || in->digest != in->journal.digest)
             return ota_exec_fail(ex, ERR(FORMAT), "the journal is of another payload");
-        st = drop_kept(ex, in->seq);
+        st = ota_in_place_drop(ex, in->seq);
         in->rest = in->journal.rest;
         if (st == 0 && in->journal.ready != 0)
             st = replace_unit(ex);
     } else {
-        st = drop_kept(ex, in->seq);
+        st = ota_in_place_drop(ex, in->seq);
     }
     in->made += ota_in_place_new_len(&ex->rec, in->unit);
     ex->report.bytes_done += ota_in_place_new_len(&ex->rec, in->unit);
@@ -310,31 +258,37 @@ static int segment_end(struct ota_exec *ex)
 
 /* ---- what stands in front of a segment --------------------------------------------------------------------------- */
 
+/* A number is a distance from here, either way; the place that it leads to is at most `most`. */
+static int go(uint64_t *place, uint64_t zigzag, uint64_t most)
+{
+    uint64_t distance = zigzag / 2 + zigzag % 2;
+    if (zigzag % 2 != 0 ? distance > *place : distance > most) /* both are below 2^63 */
+        return ERR(DELTA);
+    *place = zigzag % 2 != 0 ? *place - distance : *place + distance;
+    return *place <= most ? 0 : ERR(DELTA);
+}
+
 static int take_unit(struct ota_exec *ex, uint64_t zigzag)
 {
     struct ota_in_place *in = &ex->in_place;
-    uint64_t distance = zigzag / 2 + zigzag % 2;
+    uint64_t units = ota_in_place_units(&ex->rec);
     uint64_t unit = in->unit;
-    if (in->seq >= ota_in_place_units(&ex->rec))
-        return ERR(DELTA);
-    if (zigzag % 2 != 0) {
-        if (distance > unit)
-            return ERR(DELTA);
-        unit -= distance;
-    } else {
-        if (distance > UINT32_MAX)
-            return ERR(DELTA);
-        unit += distance;
-    }
-    if (unit >= ota_in_place_units(&ex->rec))
+    if (in->seq >= units || go(&unit, zigzag, units - 1) != 0)
         return ERR(DELTA);
     in->unit = (uint32_t)unit;
     in->digest = 0;
     in->digest_bytes = 0;
     in->keeps = 0;
+    in->before = in->behind = 0;
+    in->read_count = 0;
     in->range_end = unit * ex->rec.unit;
     in->field = OTA_SEGMENT_DIGEST;
     return 0;
+}
+
+static enum ota_segment_field after_ranges(const struct ota_exec *ex)
+{
+    return ota_record_has_views(&ex->rec) ? OTA_SEGMENT_READS : OTA_SEGMENT_PAYLOAD_LENGTH;
 }
 
 static int take_range(struct ota_exec *ex, uint64_t len)
@@ -360,6 +314,50 @@ static int take_range(struct ota_exec *ex, uint64_t len)
     return 0;
 }
 
+/* A range of old that the segment is made from. */
+static int take_read(struct ota_exec *ex, uint64_t len)
+{
+    struct ota_in_place *in = &ex->in_place;
+    struct ota_read *r = &in->reads[in->read_count];
+    uint64_t size = ex->rec.source.size;
+    uint64_t sum = in->read_count > 0 ? in->reads[in->read_count - 1].end : 0;
+    if (len == 0 || len > size - in->range_end || len > OTA_CONTENT_MAX - sum)
+        return ERR(DELTA);
+    r->off = in->range_end;
+    r->end = sum + len;
+    in->range_end += len;
+    in->read_count++;
+    in->field = --in->ranges > 0 ? OTA_SEGMENT_READ_FROM : OTA_SEGMENT_BEFORE;
+    return 0;
+}
+
+/* A number that is there with views only. */
+static int take_viewed(struct ota_exec *ex, uint64_t n)
+{
+    struct ota_in_place *in = &ex->in_place;
+    uint64_t start = (uint64_t)in->unit * ex->rec.unit;
+    switch (in->field) {
+    case OTA_SEGMENT_READS:
+        in->ranges = n;
+        in->range_end = start < ex->rec.source.size ? start : ex->rec.source.size;
+        in->field = n > 0 ? OTA_SEGMENT_READ_FROM : OTA_SEGMENT_BEFORE;
+        return n > OTA_READS_MAX ? ERR(DELTA) : 0;
+    case OTA_SEGMENT_READ_FROM:
+        in->field = OTA_SEGMENT_READ_LENGTH;
+        return go(&in->range_end, n, ex->rec.source.size);
+    case OTA_SEGMENT_READ_LENGTH:
+        return take_read(ex, n);
+    case OTA_SEGMENT_BEFORE:
+        in->before = n;
+        in->field = OTA_SEGMENT_BEHIND;
+        return n > start ? ERR(DELTA) : 0;
+    default: /* OTA_SEGMENT_BEHIND */
+        in->behind = n;
+        in->field = OTA_SEGMENT_PAYLOAD_LENGTH;
+        return n > ex->rec.size - start - ota_in_place_new_len(&ex->rec, in->unit) ? ERR(DELTA) : 0;
+    }
+}
+
 static int take_number(struct ota_exec *ex, uint64_t n)
 {
     struct ota_in_place *in = &ex->in_place;
@@ -369,14 +367,14 @@ static int take_number(struct ota_exec *ex, uint64_t n)
     case OTA_SEGMENT_TABLES_LENGTH:
         in->payload = n;
         in->field = OTA_SEGMENT_TABLES;
-        if ((st = engine_begin(ex, ex->rec.size)) == 0)
+        if ((st = decoder_begin(ex, ex->rec.size)) == 0)
             ota_engine_in_parts(ex->engine);
         return st;
     case OTA_SEGMENT_UNIT:
         return take_unit(ex, n);
     case OTA_SEGMENT_RANGES:
         in->ranges = n;
-        in->field = n > 0 ? OTA_SEGMENT_GAP : OTA_SEGMENT_PAYLOAD_LENGTH;
+        in->field = n > 0 ? OTA_SEGMENT_GAP : after_ranges(ex);
         return n > OTA_KEPT_MAX ? ERR(DELTA) : 0;
     case OTA_SEGMENT_GAP:
         if (n > ex->rec.unit)
@@ -392,12 +390,14 @@ static int take_number(struct ota_exec *ex, uint64_t n)
         for (i = 0; i < in->kept_count; i++)
             if (in->kept[i].seq == in->seq)
                 in->kept[i].last_use = in->seq + (uint32_t)n;
-        in->field = OTA_SEGMENT_PAYLOAD_LENGTH;
+        in->field = after_ranges(ex);
         return 0;
-    default:
+    case OTA_SEGMENT_PAYLOAD_LENGTH:
         in->payload = n;
         in->field = OTA_SEGMENT_PAYLOAD;
         return segment_begin(ex);
+    default:
+        return take_viewed(ex, n);
     }
 }
 
@@ -446,7 +446,7 @@ int ota_in_place_begin(struct ota_exec *ex)
     enum ota_in_place_state state = OTA_IS_OTHER;
     int st;
     memset(in, 0, sizeof *in);
-    in->field = r->engine == OTA_ENGINE_XREF ? OTA_SEGMENT_TABLES_LENGTH : OTA_SEGMENT_UNIT;
+    in->field = has_tables(r) ? OTA_SEGMENT_TABLES_LENGTH : OTA_SEGMENT_UNIT;
     if ((st = ota_in_place_look(ex, OTA_NODE_READ, &state)) != 0)
         return st;
     ex->sink = OTA_SINK_SKIP;

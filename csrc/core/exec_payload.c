@@ -169,17 +169,10 @@ static void close_source(struct ota_exec *ex)
 
 /* ---- payload ----------------------------------------------------------------------------------------------------- */
 
-int ota_exec_payload_begin(struct ota_exec *ex)
+int ota_exec_decoder_begin(struct ota_exec *ex, const struct ota_source *source, uint64_t new_size)
 {
     const struct ota_record *r = &ex->rec;
     struct ota_decoder_options o;
-    int st;
-    ex->payload_done = 0;
-    if (ex->sink == OTA_SINK_SKIP || ex->sink == OTA_SINK_IN_PLACE)
-        return 0;
-    if (r->source.type != OTA_SOURCE_NONE && (st = open_source(ex)) != 0)
-        return st;
-    ota_xxh64_init(&ex->hash);
     memset(&o, 0, sizeof o);
     o.engine = r->engine;
     o.old_view = r->old_view;
@@ -189,12 +182,25 @@ int ota_exec_payload_begin(struct ota_exec *ex)
     o.codings = (uint32_t)(ex->needs >> 48);
     if (ex->spare && o.coder != NULL) /* a delta that may fail does not ask for its codings in the manifest */
         o.codings = o.coder->codings;
-    if (r->source.type != OTA_SOURCE_NONE)
-        o.source = ex->source;
-    o.new_size = r->size;
+    o.source = *source;
+    o.new_size = new_size;
     o.workspace = ex->engine;
     o.workspace_len = ex->engine_len;
     return ota_decoder_init(&ex->decoder, &o);
+}
+
+int ota_exec_payload_begin(struct ota_exec *ex)
+{
+    static const struct ota_source none = {NULL, NULL, 0};
+    int with_source = ex->rec.source.type != OTA_SOURCE_NONE;
+    int st;
+    ex->payload_done = 0;
+    if (ex->sink == OTA_SINK_SKIP || ex->sink == OTA_SINK_IN_PLACE)
+        return 0;
+    if (with_source && (st = open_source(ex)) != 0)
+        return st;
+    ota_xxh64_init(&ex->hash);
+    return ota_exec_decoder_begin(ex, with_source ? &ex->source : &none, ex->rec.size);
 }
 
 static int sink_write(struct ota_exec *ex, const uint8_t *data, size_t len)

@@ -2,6 +2,7 @@
  *
  * in_place.c       what the node and the journal say: new, old, or in the middle
  * exec_in_place.c  the payload: segment after segment
+ * in_place_old.c   old content, where it stands still or was kept
  * in_place_move.c  a block of NAND that dies
  */
 #ifndef OTA_CORE_IN_PLACE_H
@@ -12,6 +13,7 @@
 #include "varint.h"
 
 #define OTA_KEPT_MAX 128u    /* ranges of old that are kept at a time */
+#define OTA_READS_MAX 128u   /* ranges of old that a segment with views is made from */
 #define OTA_JOURNAL_BYTES 72 /* what stands in front of the new bytes in a journal */
 
 /* What the next bytes of the payload are. */
@@ -24,6 +26,11 @@ enum ota_segment_field {
     OTA_SEGMENT_GAP,
     OTA_SEGMENT_LENGTH,
     OTA_SEGMENT_LAST_USE,
+    OTA_SEGMENT_READS, /* from here on with views only */
+    OTA_SEGMENT_READ_FROM,
+    OTA_SEGMENT_READ_LENGTH,
+    OTA_SEGMENT_BEFORE,
+    OTA_SEGMENT_BEHIND,
     OTA_SEGMENT_PAYLOAD_LENGTH,
     OTA_SEGMENT_PAYLOAD
 };
@@ -35,6 +42,12 @@ struct ota_kept {
     uint32_t pos;      /* in the file */
     uint32_t seq;      /* the segment that they were kept before, which names the file */
     uint32_t last_use; /* the last segment that reads any of that file */
+};
+
+/* With views old is, for a segment, these ranges joined. */
+struct ota_read {
+    uint64_t off; /* in old */
+    uint64_t end; /* in what they are joined to */
 };
 
 /* The journal: how far an update in place has come. */
@@ -64,6 +77,9 @@ struct ota_in_place {
     uint64_t ranges;          /* that are still to be read */
     uint64_t range_end;       /* where the last one ends, in old */
     uint64_t payload;         /* bytes of it that are left */
+    uint64_t before;          /* bytes that it makes in front of the unit's: of a part that the unit begins in */
+    uint64_t behind;          /* and behind them */
+    uint64_t part_made;       /* bytes that it has made, those included */
     uint64_t made;            /* bytes of new in the segments so far */
     uint32_t seq;             /* number of the segment */
     uint32_t unit;            /* the unit that it replaces */
@@ -80,6 +96,8 @@ struct ota_in_place {
     uint32_t file;
     unsigned kept_count;
     struct ota_kept kept[OTA_KEPT_MAX];
+    unsigned read_count;
+    struct ota_read reads[OTA_READS_MAX];
 };
 
 #endif

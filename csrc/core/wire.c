@@ -451,8 +451,7 @@ static int check_in_place(const struct ota_record *rec)
     if (rec->unit == 0)
         return 0;
     if (rec->target_count != 1 || rec->source.type != OTA_SOURCE_SELF || !rec->source.has_digest ||
-        (rec->has & (K(MASK) | K(OLD_VIEW) | K(NEW_VIEW) | K(FALLBACK))) != 0 || rec->size == 0 ||
-        rec->source.size == 0)
+        (rec->has & (K(MASK) | K(FALLBACK))) != 0 || rec->size == 0 || rec->source.size == 0)
         return ERR(FORMAT);
     return (rec->size > rec->source.size ? rec->size : rec->source.size) / rec->unit >= OTA_UNITS_MAX ? ERR(LIMIT) : 0;
 }

@@ -145,6 +145,11 @@ struct ota_record {
     uint64_t needs;
 };
 
+static inline int ota_record_has_views(const struct ota_record *r)
+{
+    return r->old_view != OTA_VIEW_IDENTITY || r->new_view != OTA_VIEW_IDENTITY;
+}
+
 /* The name in `needs` of the lowest bit of these, "" when none has one. */
 const char *ota_need_name(uint64_t bits);
 

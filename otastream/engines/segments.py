@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Final
+from collections.abc import Callable, Generator, Iterable
+from typing import Final, Protocol
 
 from otastream.engines.xref import decoder_in_parts
 from otastream.errors import Code, error
-from otastream.model import KEPT_MAX, EngineId
+from otastream.model import KEPT_MAX, READS_MAX, EngineId
 from otastream.native import Buffer, Decoder, Source
 
 _VARINT_MAX: Final = 9
@@ -15,13 +15,31 @@ _VARINT_MAX: Final = 9
 Bytes = Generator[int, memoryview, None]
 
 
+class Feedable(Protocol):
+    """Takes the payload of one segment. What it gives for a piece is of no interest."""
+
+    def feed(self, data: Buffer) -> Iterable[object] | None: ...
+
+    def finish(self) -> None: ...
+
+
 class SegmentChecker:
     """Checks all that can be known of such a payload without old content: form, ranges, and the length that each
     segment makes, but for engine xref, which makes of other old content something else. DELTA when it is wrong.
+
+    viewed: None, or for a payload between views what takes a segment's, made for so many bytes of old and of new.
     """
 
-    def __init__(self, engine: EngineId, *, size: int, unit: int, source: Source) -> None:
-        self._engine, self._size, self._unit, self._source = engine, size, unit, source
+    def __init__(
+        self,
+        engine: EngineId,
+        *,
+        size: int,
+        unit: int,
+        source: Source,
+        viewed: Callable[[int, int], Feedable] | None = None,
+    ) -> None:
+        self._engine, self._size, self._unit, self._source, self._viewed = engine, size, unit, source, viewed
         self._units = -(-size // unit)
         self._inside = False
         self._kept: list[tuple[int, int]] = []  # last use and number of ranges, of each segment that keeps any
@@ -42,7 +60,7 @@ class SegmentChecker:
     def _run(self) -> Bytes:
         """Gives how many bytes it can take, gets at most that many."""
         following = number = 0
-        if self._engine is EngineId.XREF:
+        if self._engine is EngineId.XREF and self._viewed is None:
             yield from self._tables()
         while True:
             zigzag = yield from self._number()
@@ -84,12 +102,34 @@ class SegmentChecker:
                 raise error(Code.DELTA, f"a range is kept for {last} segments")
             self._kept.append((number + last, count))
         self._kept = [item for item in self._kept if item[0] > number]
+        content = min(self._unit, self._size - unit * self._unit)
+        decoder: Feedable | None = None
+        if self._viewed is not None:
+            decoder = self._viewed(*(yield from self._reads(unit * self._unit, content)))
+        elif self._engine is not EngineId.XREF:
+            decoder = Decoder(self._engine, content, source=self._source)
         left = yield from self._number()
-        decoder = None
-        if self._engine is not EngineId.XREF:
-            decoder = Decoder(self._engine, min(self._unit, self._size - unit * self._unit), source=self._source)
         yield from self._decode(decoder, left)
         return unit
+
+    def _reads(self, start: int, content: int) -> Generator[int, memoryview, tuple[int, int]]:
+        """What is there with views: how many bytes of old a segment is made from, and how many it makes."""
+        size, at, old = self._source.size, min(start, self._source.size), 0
+        count = yield from self._number()
+        if count > READS_MAX:
+            raise error(Code.DELTA, f"a segment reads more than {READS_MAX} ranges")
+        for _ in range(count):
+            zigzag = yield from self._number()
+            at += (zigzag + 1) // 2 * (-1) ** (zigzag % 2)
+            length = yield from self._number()
+            if length == 0 or not 0 <= at <= size or length > size - at:
+                raise error(Code.DELTA, "a range leaves old")
+            at, old = at + length, old + length
+        before = yield from self._number()
+        behind = yield from self._number()
+        if before > start or behind > self._size - start - content:
+            raise error(Code.DELTA, "a segment makes what new does not have")
+        return old, before + content + behind
 
     def _tables(self) -> Bytes:
         self._inside = True
@@ -99,14 +139,14 @@ class SegmentChecker:
         self._inside = False
 
     @staticmethod
-    def _decode(decoder: Decoder | None, left: int) -> Bytes:
+    def _decode(decoder: Feedable | None, left: int) -> Bytes:
         """None: what is made depends on old, so nothing can be said."""
         while left:
             piece = yield left
-            for _ in decoder.feed(piece) if decoder is not None else ():
+            for _ in (decoder.feed(piece) or ()) if decoder is not None else ():
                 pass
             left -= len(piece)
         if decoder is not None:
-            for _ in decoder.feed(b""):
+            for _ in decoder.feed(b"") or ():
                 pass
             decoder.finish()

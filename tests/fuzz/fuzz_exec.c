@@ -8,6 +8,7 @@
 #include "board_model.c"
 #include "flash_model.c"
 #include "fuzz.h"
+#include "toy_coder.h"
 
 #define OLD "hello, bored\n"
 #define HEAD 3u
@@ -46,6 +47,7 @@ static void run(struct board_model *b, const uint8_t *data, size_t size, size_t 
     options.header_max = OTA_HEADER_MAX;
     options.volatile_tmp = 1;
     options.workspace = 128 << 10; /* engine xref with a small model */
+    options.coder = &toy_coder;
     options.dry_run = dry_run;
     MUST(ota_exec_init(workspace, sizeof workspace, &options, &b->port, &ex) == 0);
     for (size_t pos = 0; st == OTA_WANT_INPUT && pos < size; pos += step)

@@ -99,14 +99,20 @@ def triple(added: Sequence[tuple[int, bytes]], literals: bytes, seek: int = 0) -
 
 
 def segment(
-    distance: int, content: bytes, payload: bytes, *, kept: Sequence[tuple[int, int]] = (), last: int = 0
+    distance: int,
+    content: bytes,
+    payload: bytes,
+    *,
+    kept: Sequence[tuple[int, int]] = (),
+    last: int = 0,
+    reads: bytes = b"",
 ) -> bytes:
     """A segment of an update in place, which replaces the unit that lies `distance` behind the one that follows the
-    last. kept: (gap, length) pairs; last: how many segments later they are read last.
+    last. kept: (gap, length) pairs; last: how many segments later they are read last; reads: what views need.
     """
     head = varint(2 * distance if distance >= 0 else -2 * distance - 1) + xxh(content).to_bytes(8, "little")
     head += varint(len(kept)) + b"".join(varint(gap) + varint(length) for gap, length in kept)
-    return head + (varint(last) if kept else b"") + varint(len(payload)) + payload
+    return head + (varint(last) if kept else b"") + reads + varint(len(payload)) + payload
 
 
 def noise(size: int, seed: int = 1) -> bytes:

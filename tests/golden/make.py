@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from golden import bad_packages, builder, good_packages, views
+from golden import bad_packages, builder, good_packages, views, views_in_place
 
 FOLDER = Path(__file__).parent
 COMPRESSED = {
@@ -25,15 +25,15 @@ COMPRESSED = {
 }
 
 
-PAYLOADS = {name for name, _ in views.bad()}
+PAYLOADS = {name for name, _ in (*views.bad(), *views_in_place.bad())}
 
 
 def packages() -> dict[str, bytes]:
     """All files: name beneath this folder -> bytes."""
     made: dict[str, bytes] = {}
     pairs_of = (
-        ("good", chain(good_packages.packages(), views.good())),
-        ("bad", chain(bad_packages.packages(), views.bad())),
+        ("good", chain(good_packages.packages(), views.good(), views_in_place.good())),
+        ("bad", chain(bad_packages.packages(), views.bad(), views_in_place.bad())),
     )
     for folder, pairs in pairs_of:
         for name, data in pairs:
