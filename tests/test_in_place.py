@@ -247,12 +247,12 @@ def test_the_smaller_engine_is_taken(program: Path, tmp_path: Path) -> None:
 def test_what_is_compressed_inside_is_said_to_be_left_alone(tmp_path: Path, size: int) -> None:
     """Of a delta and of an image that is sent as a whole; not where nothing inside is compressed."""
     head, body = BLOB[:size], BLOB[size:].hex().encode()
-    write(tmp_path / "old.img", gzip.compress(head, mtime=0) + gzip.compress(body[:60_000], mtime=0))
-    write(tmp_path / "new.img", gzip.compress(head[::-1], mtime=0) + gzip.compress(body[:60_000] + b"!", mtime=0))
+    write(tmp_path / "old.img", gzip.compress(head, mtime=0) + gzip.compress(body[:390_000], mtime=0))
+    write(tmp_path / "new.img", gzip.compress(head[::-1], mtime=0) + gzip.compress(body[:390_000] + b"!", mtime=0))
     write(tmp_path / "a.toml", b'[[image]]\nold = "old.img"\nnew = "new.img"\ntargets = ["/dev/p"]\nin-place = true\n')
     shown = otastream("pack", "--spec", tmp_path / "a.toml", "-o", tmp_path / "p.ota").stderr.decode()
-    assert "\n/dev/p: in place is not looked into: gzip" in shown
-    assert "in place is not looked into: gzip" in succeed("inspect", tmp_path / "p.ota")
+    assert "\n/dev/p: a part is longer than a unit in place: gzip" in shown
+    assert "a part is longer than a unit in place: gzip" in succeed("inspect", tmp_path / "p.ota")
     summary = succeed("pack", "--spec", tmp_path / "a.toml", "--json", "-o", tmp_path / "p.ota")
     assert [note["target"] for note in json.loads(summary)["notes"]] == ["/dev/p"]
 

@@ -110,7 +110,7 @@ def test_every_kind_and_engine_is_cut_on_all_chips(machines: Path, folder: Path)
         for kind in _kinds(folder / name / "package.ota"):
             chips.setdefault(kind, set()).add(chip)
     expected = {"Block FULL", "Block BSDIFF", "Block XREF", "Block BSDIFF view", "Block BSDIFF in place", "Env"}
-    expected |= {"Block BSDIFF fallback", "Block XREF in place"}
+    expected |= {"Block BSDIFF fallback", "Block XREF in place", "Block BSDIFF view in place"}
     assert expected <= chips.keys()
     assert {kind: len(chips[kind] - {"UBI volumes"}) for kind in expected} == dict.fromkeys(expected, 6)
     assert chips["Ubi BSDIFF"] == chips["Ubi BSDIFF fallback"] == {"UBI volumes"}

@@ -12,6 +12,7 @@ import xxhash
 from otastream.cache import DeltaCache, key
 from otastream.deltas.content import FilePayload, Part, load_checked, opened
 from otastream.deltas.cost import begins_larger, compressed_size, pieces, plain_least
+from otastream.deltas.in_place import views_in_place
 from otastream.engines import ENGINES, Engine, Payload, xref
 from otastream.engines.bsdiff import Bsdiff
 from otastream.engines.in_place import InPlace, encode_in_place
@@ -22,8 +23,7 @@ from otastream.native import Buffer
 from otastream.tree import Content, Ready, Step
 from otastream.views import codings
 from otastream.views.expand import Expansion, expand
-from otastream.views.parts import VIEW_MAX, Front
-from otastream.views.scan import scan
+from otastream.views.parts import Front
 
 WHOLE_MAX: Final = 256 << 20
 """A delta of more bytes, old or new, is made piece by piece: whole it would need seven times its size in memory."""
@@ -197,30 +197,62 @@ class Maker:
 
     def _in_place(self, action: Block, unit: int, content: Content) -> Ready:
         """The smallest delta of a node onto itself; the image as a whole if that is smaller."""
-        best: tuple[EngineId, InPlace] | None = None
-        note: str | None = None
+        found = Delta()
         if content.old is not None and self._engines:
             new = load_checked(content.new, content.size, content.digest)
-            note = _left_alone(new) if self._views is not None else None
             old = load_checked(content.old, content.old_size, content.old_digest)
-            least = compressed_size(pieces(new))
-            for engine in self._engines:
-                options = largest(self._memory) if engine.id is EngineId.XREF else None
-                if not engine.suits(old, new, workspace=self._memory):
-                    continue
-                made = encode_in_place(old, new, unit=unit, scratch=self._scratch, xref=options)
-                cost = compressed_size(made.payload.chunks())
-                if cost >= least:
-                    made.payload.close()
-                    continue
-                if best is not None:
-                    best[1].payload.close()
-                best, least = (engine.id, made), cost
-        about = Delta(note=note)
-        if best is None:
-            return Ready(_noted(_full(action), about), FilePayload(content))
-        record = replace(action, engine=best[0], unit=best[1].unit, plan=best[1].plan)
-        return Ready(_noted(record, about), best[1].payload, scratch=best[1].scratch)
+            found = Delta() if self._views is None else self._viewed_in_place(old, new, unit, self._views)
+            if not found.certain:
+                found = _smaller(found, self._plain_in_place(old, new, unit))
+        if found.in_place is None:
+            return Ready(_noted(_full(action), found), FilePayload(content))
+        record = replace(action, engine=found.engine, unit=found.in_place.unit, plan=found.in_place.plan)
+        return Ready(
+            _noted(record, found),
+            found.payload,
+            codings=found.codings,
+            workspace=found.workspace,
+            saved=found.saved,
+            scratch=found.in_place.scratch,
+        )
+
+    def _plain_in_place(self, old: Buffer, new: Buffer, unit: int) -> Delta:
+        """The smallest delta of packed bytes; cost: of the image as a whole if that is smaller."""
+        best = Delta(cost=compressed_size(pieces(new)))
+        for engine in self._engines:
+            options = largest(self._memory) if engine.id is EngineId.XREF else None
+            if not engine.suits(old, new, workspace=self._memory):
+                continue
+            made = encode_in_place(old, new, unit=unit, scratch=self._scratch, xref=options)
+            best = _cheaper(best, engine.id, made)
+        return best
+
+    def _viewed_in_place(self, old: Buffer, new: Buffer, unit: int, views: Views) -> Delta:
+        """The smallest delta between views; without a payload where looking inside is of no use."""
+        found = expand(old, new, allowed=views.codings, memory=views.workspace)
+        if found is None or isinstance(found, str):
+            return Delta(note=found)
+        room = views.workspace - ENGINE_MEMORY
+        made = views_in_place(old, new, found, unit=unit, scratch=self._scratch, memory=room)
+        if made is None:
+            return Delta(note=f"a part is longer than a unit in place: {found.note}")
+        workspace = made.front.memory + ENGINE_MEMORY
+        if workspace > views.workspace:
+            return Delta(note=f"needs {workspace} bytes of memory: {found.note}")
+        engines, memory = self._inside(replace(found, front=made.front), views)
+        best = Delta(note=found.note, cost=compressed_size(pieces(new)))
+        for engine in engines:
+            best = _cheaper(best, engine.id, made.encode(engine, memory))
+        if best.payload is None:
+            return Delta(note=f"no gain inside of {found.note}")
+        return replace(
+            best,
+            certain=found.packed > CERTAIN and best.cost + VIEW_COST < plain_least(old, new, found.changed),
+            saved=found.packed - best.cost,
+            front=made.front,
+            codings=frozenset(made.front.codings()),
+            workspace=made.front.memory + memory if best.engine is EngineId.XREF else workspace,
+        )
 
     def _delta(
         self,
@@ -286,7 +318,7 @@ class Delta:
     """A delta, or with payload None that the file is sent whole. note: what a person should know about it.
 
     front: with views, what stands before the engine's payload; cost: estimated bytes in a package; saved: by the views;
-    certain: others need not be tried; cached: it was made in an earlier run.
+    certain: others need not be tried; cached: it was made in an earlier run. in_place: with what the records say of it.
     """
 
     engine: EngineId = EngineId.FULL
@@ -299,6 +331,30 @@ class Delta:
     codings: frozenset[CodingId] = frozenset()
     workspace: int = 0
     cached: bool = False
+    in_place: InPlace | None = None
+
+
+def _cheaper(best: Delta, engine: EngineId, made: InPlace) -> Delta:
+    """The better of two deltas in place; the other one is closed."""
+    cost = compressed_size(made.payload.chunks())
+    if cost >= best.cost:
+        made.payload.close()
+        return best
+    if best.payload is not None:
+        best.payload.close()
+    return replace(best, engine=engine, payload=made.payload, cost=cost, in_place=made)
+
+
+def _smaller(viewed: Delta, plain: Delta) -> Delta:
+    """Either the delta between views or that of the images as they are; the other one is closed."""
+    if viewed.payload is None:
+        return replace(plain, note=viewed.note)
+    if viewed.cost + VIEW_COST < plain.cost:
+        if plain.payload is not None:
+            plain.payload.close()
+        return replace(viewed, saved=plain.cost - viewed.cost)
+    viewed.payload.close()
+    return replace(plain, note=f"no gain inside of {viewed.note}")
 
 
 def _noted(action: Action, found: Delta) -> Action:
@@ -309,13 +365,6 @@ def _noted(action: Action, found: Delta) -> Action:
     note = found.note.encode()[: SHORT_NOTE if front is None else NOTE_MAX].decode(errors="ignore")
     old_view = View.PARTS if front is not None and front.old is not None else None
     return replace(action, note=note, old_view=old_view, new_view=None if front is None else View.PARTS)
-
-
-def _left_alone(new: Buffer) -> str | None:
-    """What is in an image that is updated in place: a unit at a time is written, and compressed parts cross units."""
-    view = memoryview(new).cast("B")
-    found = scan(view) if len(view) <= VIEW_MAX else None
-    return f"in place is not looked into: {found.note}" if found is not None and found.parts else None
 
 
 def _full(action: Action) -> Action:

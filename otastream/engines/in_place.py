@@ -66,12 +66,7 @@ def encode_in_place(
     making a delta.
     """
     old_view, new_view = memoryview(old).cast("B"), memoryview(new).cast("B")
-    if unit & (unit - 1) or not UNIT_MIN <= unit <= UNIT_MAX:
-        raise error(Code.USAGE, f"a unit of {unit} bytes: use a power of two from {UNIT_MIN}")
-    if max(len(old_view), len(new_view)) // unit >= UNITS_MAX:
-        raise error(Code.USAGE, f"more than {UNITS_MAX} units of {unit} bytes")
-    if scratch < least_scratch(unit):
-        raise error(Code.USAGE, f"units of {unit} bytes need a scratch of at least {least_scratch(unit)} bytes")
+    check_units(max(len(old_view), len(new_view)), unit=unit, scratch=scratch)
     numbers = _matched(old_view, new_view, diff_pieces if xref is None else diff_xref_pieces, folder)
 
     def made(unit: int, options: XrefOptions | None) -> InPlace:
@@ -87,6 +82,16 @@ def encode_in_place(
         if _SPANS_LEAST <= spans < xref.spans_max:
             best = _smaller(best, made(best.unit, replace(xref, spans_max=spans)))
     return best
+
+
+def check_units(size: int, *, unit: int, scratch: int) -> None:
+    """USAGE if an image of so many bytes, old or new, cannot be updated so."""
+    if unit & (unit - 1) or not UNIT_MIN <= unit <= UNIT_MAX:
+        raise error(Code.USAGE, f"a unit of {unit} bytes: use a power of two from {UNIT_MIN}")
+    if size // unit >= UNITS_MAX:
+        raise error(Code.USAGE, f"more than {UNITS_MAX} units of {unit} bytes")
+    if scratch < least_scratch(unit):
+        raise error(Code.USAGE, f"units of {unit} bytes need a scratch of at least {least_scratch(unit)} bytes")
 
 
 def _smaller(first: InPlace, second: InPlace) -> InPlace:
@@ -111,11 +116,12 @@ def _encoded(
     best = plan(units, unit=unit, scratch=scratch)
     file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - the payload closes it
     try:
-        writer = _Writer(file, new, best)
+        writer = SegmentWriter(file, new, best)
         if xref is None:
-            writer.segments(_run(best.pieces[step.unit], old, writer.content(step), folder) for step in best.steps)
+            runs = (_run(best.pieces[step.unit], old, writer.content(step), folder) for step in best.steps)
+            writer.segments((b"", payload) for payload in runs)
         else:
-            writer.xref(old, others, xref, folder)
+            _write_xref(writer, old, others, xref, folder)
         digest = writer.digest()
         return InPlace(Payload.spooled(file), unit, digest, best.peak)
     except BaseException:
@@ -155,11 +161,12 @@ def _units(
 # ---- bytes ---------------------------------------------------------------------------------------------------------
 
 
-class _Writer:
-    """Writes the payload of a plan."""
+class SegmentWriter:
+    """Writes the payload of a plan. new, plan: as given."""
 
     def __init__(self, file: BinaryIO, new: memoryview, plan: Plan) -> None:
-        self._file, self._new, self._plan = file, new, plan
+        self.new, self.plan = new, plan
+        self._file = file
         self._digest = xxhash.xxh64()
 
     def digest(self) -> int:
@@ -168,28 +175,18 @@ class _Writer:
         return self._digest.intdigest()
 
     def content(self, step: Step) -> memoryview:
-        return self._new[step.unit * self._plan.unit : (step.unit + 1) * self._plan.unit]
+        return self.new[step.unit * self.plan.unit : (step.unit + 1) * self.plan.unit]
 
-    def segments(self, payloads: Iterable[bytes]) -> None:
-        """One for each step, in order."""
+    def segments(self, payloads: Iterable[tuple[bytes, bytes]]) -> None:
+        """One for each step, in order; in front of each, what views need to know."""
         following = 0
-        for number, (step, payload) in enumerate(zip(self._plan.steps, payloads, strict=True)):
-            self._put(self._head(step, number, following) + varint(len(payload)))
-            self._put(payload)
+        for number, (step, (about, payload)) in enumerate(zip(self.plan.steps, payloads, strict=True)):
+            self.put(self._head(step, number, following) + about + varint(len(payload)))
+            self.put(payload)
             following = step.unit + 1
 
-    def xref(self, old: memoryview, others: dict[int, list[Piece]], options: XrefOptions, folder: str | None) -> None:
-        """The same by engine xref, whose tables stand in front. others: pieces of the units that stay."""
-        unit, pieces = self._plan.unit, sorted((others | self._plan.pieces).items())
-        numbers = array("Q", (x for n, unit_s in pieces for p in unit_s for x in (n * unit + p.at, p.old, p.size)))
-        order = [step.unit for step in self._plan.steps]
-        with tempfile.TemporaryFile(dir=folder) as file:
-            tables, *written = encode_xref_units(old, self._new, numbers, file.fileno(), options, unit, order)
-            file.seek(0)
-            self._put(varint(tables) + file.read(tables))
-            self.segments(file.read(length) for length in written)
-
-    def _put(self, data: bytes) -> None:
+    def put(self, data: bytes) -> None:
+        """Bytes in front of all segments."""
         self._file.write(data)
         self._digest.update(data)
 
@@ -197,11 +194,25 @@ class _Writer:
         """What stands in front of a segment's payload, but for its length."""
         head = zigzag(step.unit - following)
         head += xxhash.xxh64_intdigest(self.content(step)).to_bytes(8, "little") + varint(len(step.kept))
-        at = step.unit * self._plan.unit
+        at = step.unit * self.plan.unit
         for start, end in step.kept:
             head += varint(start - at) + varint(end - start)
             at = end
         return head + varint(step.last_use - number) if step.kept else head
+
+
+def _write_xref(
+    writer: SegmentWriter, old: memoryview, others: dict[int, list[Piece]], options: XrefOptions, folder: str | None
+) -> None:
+    """The segments by engine xref, whose tables stand in front. others: pieces of the units that stay."""
+    unit, pieces = writer.plan.unit, sorted((others | writer.plan.pieces).items())
+    numbers = array("Q", (x for n, unit_s in pieces for p in unit_s for x in (n * unit + p.at, p.old, p.size)))
+    order = [step.unit for step in writer.plan.steps]
+    with tempfile.TemporaryFile(dir=folder) as file:
+        tables, *written = encode_xref_units(old, writer.new, numbers, file.fileno(), options, unit, order)
+        file.seek(0)
+        writer.put(varint(tables) + file.read(tables))
+        writer.segments((b"", file.read(length)) for length in written)
 
 
 def _run(pieces: list[Piece], old: memoryview, content: memoryview, folder: str | None) -> bytes:

@@ -76,16 +76,19 @@ def least_scratch(unit: int) -> int:
     return (_grains(JOURNAL + unit) + _grains(JOURNAL)) * _GRAIN
 
 
-def plan(units: dict[int, list[Piece]], *, unit: int, scratch: int) -> Plan:
+def plan(
+    units: dict[int, list[Piece]], *, unit: int, scratch: int, whole: bool = False, order: list[int] | None = None
+) -> Plan:
     """The order that loses least, and what is kept in it. units: those that change, each with its pieces; of so many
-    bytes each; scratch: bytes, at least ``least_scratch``.
+    bytes each; scratch: bytes, at least ``least_scratch``. whole: nothing is gained by losing only the end of a piece.
+    order: None, or the one to take.
     """
     reads = _reads(units, unit)
-    orders = list(_greedy(reads)), sorted(units), sorted(units, reverse=True)
+    orders = [order] if order is not None else [list(_greedy(reads)), sorted(units), sorted(units, reverse=True)]
     best: Plan | None = None
     for join in _JOINS:
-        for order in orders:
-            made = _Keeper(order, reads, scratch - least_scratch(unit), join).plan(units, unit)
+        for tried in orders:
+            made = _Keeper(tried, reads, scratch - least_scratch(unit), join, whole=whole).plan(units, unit)
             if best is None or (made.dropped, made.moved) < (best.dropped, best.moved):
                 best = made
         if best is not None and best.dropped == 0:
@@ -196,8 +199,8 @@ class _File:
 class _Keeper:
     """Keeps what is needed in one order, and loses what the scratch does not hold."""
 
-    def __init__(self, order: list[int], reads: Reads, room: int, join: int) -> None:
-        self._order = order
+    def __init__(self, order: list[int], reads: Reads, room: int, join: int, *, whole: bool) -> None:
+        self._order, self._whole = order, whole
         self._room = room // _GRAIN
         self._lost: dict[int, list[Range]] = {}  # by the unit that goes without
         self._files: list[_File] = []
@@ -218,7 +221,7 @@ class _Keeper:
             if not many and sum(file.grains for file in live) <= self._room:
                 return
             file = max(live, key=lambda file: file.price(now, many=many))
-            for start, end, reader in file.lose() if many else file.shorten():
+            for start, end, reader in file.lose() if many or self._whole else file.shorten():
                 self._lost.setdefault(self._order[reader], []).append((start, end))
             if file.last < now:
                 live.remove(file)

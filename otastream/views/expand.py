@@ -93,7 +93,8 @@ def expand(
         why = f"needs {made.least} bytes of memory" if made.least else f"0/{len(found.parts)} reproduced"
         return f"{why}: {found.note}"
     expanded, parts = _expand_old(old_view, [part for part in old_found if made.wants(part)], memory)
-    front = _front(parts, made.segments)
+    front = front_of(parts, made.segments)
+    front.old = parts or None
     return Expansion(
         expanded,
         bytes(made.out),
@@ -107,7 +108,7 @@ def expand(
     )
 
 
-def _front(parts: list[Part], segments: list[Segment]) -> Front:
+def front_of(parts: list[Part], segments: list[Segment]) -> Front:
     """With a cache that fits the parts, and the memory that the encoder takes anyway."""
     used = {item.coding for item in segments if item.coding is not None}
     large = any(codings.size(coding, encode=True) > 2 * CACHE_LARGE for coding in used)
@@ -118,7 +119,7 @@ def _front(parts: list[Part], segments: list[Segment]) -> Front:
     slot = min(CHUNK, max((part.raw for part in parts), default=CHUNK))
     cache = CACHE_LARGE if large else CACHE_NODES if slot <= NODE else CACHE
     slots = min(SLOTS_MAX, cache // slot)
-    return Front(parts or None, segments, slots, slot, points)
+    return Front(parts, segments, slots, slot, points)
 
 
 def _expand_old(image: memoryview, found: Sequence[scan.Found], memory: int) -> tuple[bytes, list[Part]]:

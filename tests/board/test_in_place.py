@@ -9,9 +9,13 @@ import pytest
 
 from board import media
 from board.machine import Ast2600, Job, Virt
-from board.releases import KIB, MIB, Workshop, image_pair, package
+from board.releases import KIB, MIB, Workshop, folder_pair, image_pair, package
 from board.rig import FULL, Bench
 from board.test_nor import chips, put
+from board.test_ram import used
+from board.test_views import LIMIT_KIB, squashed
+from otastream.inspection import inspect_package
+from otastream.model import Block, View
 
 BLOCK = 131072
 
@@ -76,6 +80,47 @@ def test_exact_cuts_in_place(bench: Bench, shop: Workshop, tmp_path: Path, page:
     assert int(cuts) >= (150 if FULL else 4)
     assert illegal == "0"
     assert chip.read(0, len(new)) == new
+
+
+@pytest.mark.usefixtures("pnand")
+def test_a_squashfs_in_place(bench: Bench, shop: Workshop, tmp_path: Path) -> None:
+    """Parts are rebuilt on NAND with bad blocks, within the memory of zlib's views; also after the power went."""
+    old, new = (squashed(tmp_path, top, "gzip") for top in folder_pair(tmp_path, files=12, size=150_000))
+    new = old[:4096] + new  # all of it moves on
+    made = in_place(shop, tmp_path / "p.ota", old, new, "/dev/mtd0", erase=BLOCK)
+    assert made.stat().st_size < len(new) // 3
+    assert [r.new_view for r in (e.record for e in inspect_package(str(made)).entries) if isinstance(r, Block)] == [
+        View.PARTS
+    ]
+    chip = media.Nand(tmp_path / "chip", parts=(64, 1)).make(bad=[1, 7])
+    chip.write(0, old)
+    cuts = " ".join(str(len(new) // 2048 // share) for share in (10, 4, 3))  # of so many pages and more
+    bound = f"/job/bound -a {LIMIT_KIB['gzip']} /job/otaunpack --progress none"
+    job = Job(
+        chip.load
+        + f"""
+        knob=/sys/module/pnand/parameters
+        mkdir -p /tmp/ota
+        for n in {cuts}; do
+            echo $n >$knob/cut
+            apply -x /job/p.ota -t /tmp/ota --volatile-scratch >/tmp/words 2>&1 && fail "success without power"
+            [ $(cat $knob/cut) = -1 ] || fail "no cut at $n"
+            echo 0 >$knob/cut
+        done
+        {bound} -x /job/p.ota -t /tmp/ota --volatile-scratch
+        [ -z "$(ls /tmp/ota)" ] || fail "left: $(ls /tmp/ota)"
+        nanddump -q --bb=skipbad -l {len(new)} /dev/mtd0 | head -c {len(new)} >/tmp/back
+        cmp /tmp/back /job/new
+        echo "@@ILLEGAL $(cat $knob/illegal)"
+        """,
+        {"p.ota": made, "new": new},
+        ("disk",),
+    )
+    result = bench.succeed(Virt([chip.path], ram=128), job)
+    assert result.find("@@ILLEGAL ") == ["0"]
+    use = used(result.find("@@BOUND")[0])
+    print(f"squashfs in place: {use}")
+    assert (use.code, use.address_space) == (0, LIMIT_KIB["gzip"])
 
 
 def test_spi_nor(bench: Bench, shop: Workshop, tmp_path: Path) -> None:

@@ -465,6 +465,36 @@ def in_place_xref_wide(case: Case) -> None:
     _in_place_xref(case, 800, _Wide)
 
 
+def _packed(seed: int, count: int, *, front: int = 0) -> bytes:
+    """An image of gzip members, of which every other one changes; front: bytes that are put in in front."""
+    out = bytearray(_blob(40, 3000 + front))
+    for number in range(count):
+        text = _blob(41 + number, 4500).hex().encode()
+        if number % 2:
+            text = text[: 400 * seed] + b"changed" + text[400 * seed :]
+        out += gzip.compress(text, 9, mtime=0) + _blob(60, 100)
+    return bytes(out)
+
+
+def _in_place_view(case: Case, count: int, options: type[PackOptions]) -> None:
+    """A compressed image whose parts are rebuilt in place; all of it moves on, parts cross the ends of units."""
+    old, new = _packed(1, count), _packed(2, count, front=6000)
+    room = bytes(len(new) + 5000)
+    case.node("p", old + room[len(old) :], new + room[len(new) :])
+    image = Image(new=case.file("new.img", new), targets=("/dev/p",), old=case.file("old.img", old), in_place=True)
+    (case.folder / "images").write_text(f"/dev/p {len(new)}\n")
+    (case.folder / "unit").write_text(str(options.unit))
+    case.pack(Release(image=(image,)), options=options)
+
+
+def in_place_view(case: Case) -> None:
+    _in_place_view(case, 14, _InPlace)
+
+
+def in_place_view_wide(case: Case) -> None:
+    _in_place_view(case, 34, _Wide)
+
+
 def in_place_and_more(case: Case) -> None:
     """Two nodes in place and a folder, in one package."""
     images = []
@@ -594,7 +624,8 @@ CASES: Final[tuple[Callable[[Case], None], ...]] = (
     edits, scripts,
     image_full, image_both_slots, image_from_other_slot, image_both_slots_delta, image_onto_itself,
     image_view, image_view_onto_itself, image_xref_onto_itself, image_fallback, image_fallback_other,
-    in_place, in_place_shuffled, in_place_wide, in_place_xref, in_place_xref_wide, in_place_and_more,
+    in_place, in_place_shuffled, in_place_wide, in_place_xref, in_place_xref_wide,
+    in_place_view, in_place_view_wide, in_place_and_more,
     environment, slots, slots_marked_good, volumes, volumes_fallback, everything,
 )  # fmt: skip
 
