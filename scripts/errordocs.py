@@ -33,7 +33,8 @@ HELP: Final = {
     Code.BEGIN_SCRIPT: "The message gives its exit code. The end script still ran, with `OTA_STATUS=-1`.",
     Code.END_SCRIPT: "The update itself is complete.",
     Code.TARGET: "Nothing was written if this comes from preflight. The message names the target.",
-    Code.MISSING: "The message names the target or source.",
+    Code.MISSING: "The message names the target or source. If it is old content that an update in place kept in the "
+    "temporary folder, running it again cannot help: take a package with the whole image of that target.",
     Code.RESULT: "Run the same package again; if it comes back, the package was made wrong.",
     Code.SPACE: "The message says how much is needed and how much is there.",
     Code.RAM: "Stop programs, or pack for less memory.",

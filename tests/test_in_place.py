@@ -363,17 +363,17 @@ def test_a_scratch_in_memory_is_refused(applier: Applier, package: Path) -> None
         applier.succeed(package, root, KEEPS)
 
 
-def _cut_in_the_middle(package: Path, root: Path, records: int = 0) -> None:
+def _cut_in_the_middle(package: Path, root: Path, *shares: float) -> None:
     """Apply with a journal that is left: the stream ends after half of the payload."""
     whole = package.read_bytes()
-    for share in (0.9, 0.8, 0.7, 0.6, 0.5, 0.4):
+    for share in shares or (0.9, 0.8, 0.7, 0.6, 0.5, 0.4):
         done = otastream(
             "apply", "-", "--root", root, "-t", root / "tmp", KEEPS, stdin=whole[: int(len(whole) * share)]
         )
         assert done.returncode == Code.TRUNCATED
         if list((root / "tmp").iterdir()):
             return
-    raise AssertionError(f"no journal was left, {records}")
+    raise AssertionError("no journal was left")
 
 
 @pytest.fixture(scope="module")
@@ -447,6 +447,33 @@ def test_a_damaged_journal_is_noticed(applier: Applier, long: Path, tmp_path: Pa
     write(root / "dev/p", BLOB + BEHIND)
     applier.succeed(long, root, KEEPS)
     assert list((root / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", ["short", "gone"])
+def test_kept_content_that_is_gone(applier: Applier, tmp_path: Path, damage: str) -> None:
+    """Running the same package again would say so for ever; the whole image, which has no need of it, helps."""
+    half = len(BLOB) // 2
+    new = b"".join((BLOB[half:] + BLOB)[n * 40_000 :][:20_000] + random.Random(n).randbytes(20_000) for n in range(9))
+    package = _package(tmp_path, BLOB, new)
+    root = _board(tmp_path, BLOB + BEHIND)
+    _cut_in_the_middle(package, root, 0.5)
+    kept = [file for file in (root / "tmp").iterdir() if not file.read_bytes().startswith(b"\x89OTAJ")]
+    assert kept
+    for file in kept:
+        if damage == "gone":
+            file.unlink()
+        else:
+            write(file, file.read_bytes()[:-1])
+    for _ in range(2):
+        done = applier.run(package, root, KEEPS)
+        assert done.returncode == Code.MISSING
+        hint = done.stderr.decode().splitlines()[-1]
+        assert hint.endswith("hint: running it again cannot help; take a package with the whole image of this target")
+    whole = tmp_path / "whole.ota"
+    image = Image(new=str(tmp_path / "new.img"), targets=("/dev/p",))
+    pack_release(Release(image=(image,)), output=str(whole))
+    applier.succeed(whole, root, KEEPS)
+    assert (root / "dev/p").read_bytes().startswith(new)
 
 
 @pytest.mark.parametrize("answer", [0, 1])

@@ -345,7 +345,10 @@ static void say_failure(const struct board *b, int status)
         fprintf(stderr, " (record %llu)", (unsigned long long)report->record);
     }
     fputc('\n', stderr);
-    if (report->changed) {
+    if (report->lost) { /* otastream/native/executor.py says the same */
+        fputs(BOARD_PROGRAM ": hint: running it again cannot help; ", stderr);
+        fputs("take a package with the whole image of this target\n", stderr);
+    } else if (report->changed) {
         fputs(BOARD_PROGRAM ": hint: the update is not complete; run the same package again\n", stderr);
     } else {
         fputs(BOARD_PROGRAM ": hint: nothing was changed\n", stderr);

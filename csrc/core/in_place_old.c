@@ -9,8 +9,10 @@ static int read_kept(struct ota_exec *ex, const struct ota_kept *k, uint64_t off
     int st = 0;
     if (!in->file_open || in->file != k->seq) {
         st = ex->port.image_open(ex->port.ctx, OTA_SLOT_COPY, ota_in_place_file(&ex->rec, k->seq + 1), &size);
-        if (st == ERR(MISSING) || (st == 0 && size < (uint64_t)k->pos + k->len))
+        if (st == ERR(MISSING) || (st == 0 && size < (uint64_t)k->pos + k->len)) {
+            ex->report.lost = 1;
             return ota_exec_fail(ex, ERR(MISSING), "old content that was kept in the temporary folder is gone");
+        }
         in->file_open = st == 0;
         in->file = k->seq;
     }

@@ -242,6 +242,7 @@ struct ota_report {
     int os_error;           /* errno of the port, 0 when there is none */
     int script_exit;        /* exit code of the last script, -1 when none was run */
     int changed;            /* 1 as soon as anything may have been written */
+    int lost;               /* 1: old content that the update needs exists nowhere; only the image in full helps */
     uint64_t record;        /* number of the record at work, from 0 */
     uint64_t records_done;  /* records executed */
     uint64_t records_total; /* as the manifest says, 0 when it does not */

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from otastream._core import ffi, lib
 from otastream.errors import Code, OtaError, error
@@ -42,6 +42,7 @@ class Report:
     os_error: int
     script_exit: int
     changed: bool
+    lost: bool
     record: int
     records_done: int
     records_total: int
@@ -56,6 +57,9 @@ class Report:
     detail: str
     target: str
 
+
+LOST_HINT: Final = "running it again cannot help; take a package with the whole image of this target"
+"""Where ``lost``; the board program says the same."""
 
 Tick = Callable[[Report], bool | None]
 """Called while an update runs; True asks to stop. An exception stops too, and is raised again afterwards."""
@@ -112,6 +116,7 @@ def _report(raw: Any) -> Report:
         os_error=raw.os_error,
         script_exit=raw.script_exit,
         changed=bool(raw.changed),
+        lost=bool(raw.lost),
         record=raw.record,
         records_done=raw.records_done,
         records_total=raw.records_total,
@@ -296,6 +301,7 @@ class Executor:
             ": ".join(part for part in parts if part),
             target=report.target or None,
             record=report.record,
+            hint=LOST_HINT if report.lost else None,
         )
 
 
