@@ -132,8 +132,9 @@ format: $(VENV)/.ready ## rewrite Python and C in the project's style
 	$(VENV)/bin/clang-format -i $(C_STYLED)
 
 .PHONY: docs
-docs: build ## write the generated pages and pictures (docs/errors.md, docs/images)
+docs: build ## write the generated pages and pictures (docs/errors.md, docs/man, docs/images)
 	$(PY) -m scripts.errordocs docs/errors.md
+	$(PY) -m scripts.manpages --python docs/man
 	cd tests && PYTHONPATH=.. ../$(PY) -m display_shots ../docs/images
 
 .PHONY: man

@@ -1,7 +1,8 @@
-"""Write the manual pages: ``python -m scripts.manpages FOLDER``.
+"""Write the manual pages: ``python -m scripts.manpages [--python] FOLDER``.
 
 One source: the help of each program. That of the Python programs comes from click; that of the static ones from the
-programs built for this machine (build/board/amd64), as their own text.
+programs built for this machine (build/board/amd64), as their own text. --python: only those of the Python programs,
+which stand in docs/man, since wheels have them and are built without click.
 """
 
 from __future__ import annotations
@@ -108,13 +109,18 @@ def static_page(name: str, text: str) -> str:
     return f"{_head(name, 8, about)}.SH SYNOPSIS\n{synopsis}\n.SH DESCRIPTION\n.nf\n{body}\n.fi\n{_see(see)}"
 
 
-def pages() -> dict[str, str]:
-    """File name -> text of all pages."""
-    made = {
+def python_pages() -> dict[str, str]:
+    """File name -> text of the pages of the Python programs."""
+    return {
         "otastream.1": page("otastream", cli.program),
         "otapack.1": page("otapack", otapack.command),
         "otaunpack.1": page("otaunpack", otaunpack.command),
     }
+
+
+def pages() -> dict[str, str]:
+    """The same of all pages."""
+    made = python_pages()
     for name in STATIC:
         program = TREE / "build/board/amd64" / name
         text = subprocess.run([program, "--help"], capture_output=True, text=True, check=True).stdout
@@ -123,5 +129,6 @@ def pages() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    for file_name, content in pages().items():
-        Path(sys.argv[1], file_name).write_text(content)
+    python = sys.argv[1] == "--python"
+    for file_name, content in (python_pages() if python else pages()).items():
+        Path(sys.argv[-1], file_name).write_text(content)

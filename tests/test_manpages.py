@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
+import zipfile
+from pathlib import Path
 
 import click
 import pytest
 
-from e2e_support import board_program
+from e2e_support import TREE, board_program
 from otastream.cli import main as cli
 from scripts import manpages
 
@@ -54,3 +57,20 @@ def test_troff_accepts_them(pages: dict[str, str]) -> None:
         shown = re.sub(r".\x08|\x1b\[[0-9;]*m", "", done.stdout)
         for heading in ("NAME", "SYNOPSIS", "DESCRIPTION", "SEE ALSO"):
             assert heading in shown
+
+
+def test_those_of_the_python_programs_are_kept() -> None:
+    """`make docs` writes them."""
+    kept = {path.name: path.read_text() for path in (TREE / "docs/man").iterdir()}
+    assert kept == manpages.python_pages(), "the help has changed: make docs"
+
+
+def test_wheels_have_them(tmp_path: Path) -> None:
+    """Where man looks for the pages of programs in a folder bin."""
+    command = [sys.executable, "setup.py", "-q", "bdist_wheel", "--skip-build"]
+    folders = ["--bdist-dir", str(tmp_path / "bdist"), "--dist-dir", str(tmp_path)]
+    subprocess.run([*command, *folders], cwd=TREE, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = {Path(name) for name in zipfile.ZipFile(wheel).namelist()}
+    found = {name.name for name in names if name.parts[1:-1] == ("data", "share", "man", "man1")}
+    assert found == set(manpages.python_pages())
