@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import random
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from otastream.engines import ENGINES, Payload, load
+from otastream.engines import ENGINES, Engine, Payload, load
 from otastream.engines.bsdiff import Bsdiff
 from otastream.engines.payload import SMALL
+from otastream.engines.xref import Xref
 from otastream.errors import Code, OtaError
 from otastream.model import EngineId
-from otastream.native import Buffer, BytesSource
+from otastream.native import Buffer, BytesSource, LongParts
 
 
 def encode(engine: EngineId, old: bytes, new: bytes) -> bytes:
@@ -158,22 +160,62 @@ def test_load_refuses_another_size(size: int, tmp_path: Path) -> None:
     assert caught.value.code is Code.CHANGED
 
 
-def test_near_old_content_is_not_left_for_little() -> None:
-    """Short copies from far away are sent as literals; long ones, and those nearby, are kept."""
-    noise, extra = random.Random(1).randbytes(300_000), random.Random(2).randbytes(1500)
-    new = noise[:50_000] + extra[:100] + noise[50_000:100_000] + extra[500:] + noise[100_000:]
-    reads: list[int] = []
+class Reads(BytesSource):
+    """Old content that notes where it is read."""
 
-    class Old(BytesSource):
-        def read_into(self, offset: int, target: Buffer) -> None:
-            reads.append(offset)
-            super().read_into(offset, target)
+    def __init__(self, data: Buffer) -> None:
+        super().__init__(data)
+        self.offsets: list[int] = []
 
-    engine, old = Bsdiff(), noise + extra
-    for made, far in ((engine.encode(old, new), True), (engine.encode_near(old, new), False)):
-        reads.clear()
-        decoder = engine.decoder(len(new), source=Old(old))
+    def read_into(self, offset: int, target: Buffer) -> None:
+        self.offsets.append(offset)
+        super().read_into(offset, target)
+
+
+def _backwards(engine: Engine, old: bytes, new: bytes, parts: LongParts) -> tuple[int, int]:
+    """How often decoding goes back in old by more than it has at hand, and bytes of the payload."""
+    with engine.encode(old, new, parts=parts) as made:
+        source = Reads(old)
+        decoder = engine.decoder(len(new), source=source)
         assert b"".join(bytes(piece) for chunk in made.chunks() for piece in decoder.feed(chunk)) == new
-        assert (300_000 in reads) is far
-        assert made.size < (100 if far else 200)
-        made.close()
+        return sum(was > at + 16384 for was, at in pairwise(source.offsets)), made.size
+
+
+@pytest.mark.parametrize("engine", [Bsdiff(), Xref()], ids=lambda engine: engine.name)
+def test_in_long_parts_copies_stay_near(engine: Engine) -> None:
+    """Short copies from far away are sent as literals, wherever they are; runs of them, long ones, and those nearby,
+    are kept.
+    """
+    rng = random.Random(1)
+    old = rng.randbytes(3 << 20)
+    part = LongParts(((1000, len(old) - 1000),))
+    far = [rng.randrange(2 << 20, 3 << 20) & ~3 for _ in range(20)]
+    pieces = [old[at : at + 65536] for at in range(0, 2 << 20, 65536)]
+    for number, at in enumerate(far):
+        pieces[number + 3] += old[at : at + 100]
+    scattered = b"".join(pieces)
+    assert _backwards(engine, old, scattered, LongParts())[0] >= 20
+    times, size = _backwards(engine, old, scattered, part)
+    assert times == 0
+    assert 2000 < size < 3000
+
+    run = b"".join(old[at : at + 100] + b"between" for at in range(5 << 19, (5 << 19) + 20000, 1000))
+    near = b"".join(old[at : at + 100] + b"between" for at in range((1 << 20) + 52000, (1 << 20) + 64000, 1000))
+    kept = old[: 1 << 20] + run + old[1 << 20 : (1 << 20) + 65536] + near + old[(1 << 20) + 65536 : 2 << 20]
+    times, size = _backwards(engine, old, kept, part)
+    assert times == 1
+    assert size < 2000
+
+
+def test_long_parts_that_are_nowhere() -> None:
+    old = bytes(1000)
+    for parts in (
+        LongParts(((900, 101),)),
+        LongParts(new=((0, 10), (9, 5))),
+        LongParts(((5, 5), (1, 2))),
+        LongParts(((1001, 0),)),
+    ):
+        for engine in (Bsdiff(), Xref()):
+            with pytest.raises(OtaError) as caught:
+                engine.encode(old, old, parts=parts)
+            assert caught.value.code is Code.USAGE

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import code_samples
 from e2e_support import Applier, applier_named, applier_with_encoders, board_program
 from golden import builder as b
 from golden import views as v
@@ -24,7 +25,7 @@ from otastream.config import Image, Release
 from otastream.deltas.maker import SHORT_NOTE
 from otastream.errors import Code, OtaError
 from otastream.inspection import inspect_package, verify_package
-from otastream.model import Block, CodingId, View
+from otastream.model import Block, CodingId, EngineId, View
 from otastream.native import ExecOptions, Executor
 from otastream.options import PackOptions
 from otastream.pack import Summary, pack_release
@@ -351,6 +352,18 @@ def test_to_and_fro_in_a_long_part(tmp_path: Path, applier: Applier) -> None:
     made = [subprocess.run(["gzip"], input=data, capture_output=True, check=True).stdout for data in images]
     bench = Bench(tmp_path, *made)
     assert bench.pack().package < 3000
+    bench.applies(applier)
+
+
+def test_a_kernel_of_which_references_are_followed(tmp_path: Path, applier: Applier) -> None:
+    """An image of instructions without a header, in a member that begins at any offset: its own addresses count."""
+    images = (bytes(4096) + program[4096:] for program in code_samples.pair(1500))
+    bench = Bench(tmp_path, *(b"odd" + member(image) for image in images))
+    plain = bench.pack(PackOptions(engine="bsdiff")).package
+    assert bench.record().engine is EngineId.BSDIFF
+    assert bench.pack().package < plain // 3
+    assert bench.record().engine is EngineId.XREF
+    assert "1 parts recompressed" in (bench.record().note or "")
     bench.applies(applier)
 
 

@@ -108,13 +108,42 @@ void ota_payload_piece(struct ota_payload *p, const struct ota_piece *piece);
 /* Write what is held, then all of the buffer. Returns the status. */
 int ota_payload_finish(struct ota_payload *p);
 
-/* ---- match.c: old and new to pieces ----------------------------------------------------------------------------- */
+/* ---- pieces as they are found ----------------------------------------------------------------------------------- */
 
 /* Takes the pieces, in the order of new_pos and without overlap. 0, or a failure that ends the search. */
 struct ota_sink {
     int (*piece)(void *ctx, const struct ota_piece *piece);
     void *ctx;
 };
+
+/* ---- near.c: old content in which going to and fro costs time --------------------------------------------------- */
+
+/* Bytes that a run of pieces must have at most for going where it is. */
+#define OTA_NEAR_RUN 4096u
+
+/* A sink before another one. The fields up to `at` are the caller's to set, the rest is zero at first. */
+struct ota_near {
+    struct ota_sink sink; /* what stays goes to it */
+    const uint64_t *slow; /* stretches of old, rising: start and length of each */
+    size_t slow_count;
+    uint64_t base; /* where positions of old in pieces count from */
+    uint64_t at;   /* where the last piece in a slow stretch ended that stays; where reading begins */
+    uint64_t run_end;
+    uint64_t run_len;
+    uint64_t run_least;
+    uint32_t held_count; /* pieces of a run that is not long enough yet; one has a byte at least */
+    struct ota_piece held[OTA_NEAR_RUN];
+};
+
+/* ota_sink.piece; ctx: the struct ota_near. Nothing has to be done at the end: what is held then does not stay. */
+int ota_near_piece(void *ctx, const struct ota_piece *piece);
+
+/* ---- diff.c ------------------------------------------------------------------------------------------------------ */
+
+/* 0, or -OTA_E_USAGE: parts overlap, do not rise or leave old or new. parts: NULL if there are none. */
+int ota_parts_check(const struct ota_long_parts *parts, uint64_t old_size, uint64_t new_size);
+
+/* ---- match.c: old and new to pieces ----------------------------------------------------------------------------- */
 
 /* Find pieces that make new from old and hand them to the sink. */
 int ota_match(const struct ota_sorter *sorter, const uint8_t *old_data, uint64_t old_size, const uint8_t *new_data,

@@ -114,7 +114,8 @@ int ota_xref_suits(const uint8_t *data, uint64_t size)
 }
 
 int ota_diff_xref(const struct ota_sorter *sorter, const struct ota_xref_options *options, const uint8_t *old_data,
-                  uint64_t old_size, const uint8_t *new_data, uint64_t new_size, int fd, struct ota_xref_stats *stats)
+                  uint64_t old_size, const uint8_t *new_data, uint64_t new_size, const struct ota_long_parts *parts,
+                  int fd, struct ota_xref_stats *stats)
 {
     struct ota_xref_jobs jobs;
     struct payload p = {{0}, 0, {0}};
@@ -125,7 +126,10 @@ int ota_diff_xref(const struct ota_sorter *sorter, const struct ota_xref_options
         return -OTA_E_LIMIT;
     if (ota_xref_workspace(options->model_log, options->spans_max, options->regions_max) == 0)
         return -OTA_E_USAGE;
-    status = ota_xref_split(sorter, options, old_data, (uint32_t)old_size, new_data, (uint32_t)new_size, &jobs);
+    status = ota_parts_check(parts, old_size, new_size);
+    if (status != 0)
+        return status;
+    status = ota_xref_split(sorter, options, old_data, (uint32_t)old_size, new_data, (uint32_t)new_size, parts, &jobs);
     if (status == 0)
         status = ota_xref_encode(&jobs, options->model_log, old_data, (uint32_t)old_size, new_data, (uint32_t)new_size,
                                  &p.coded);

@@ -88,9 +88,14 @@ int ota_xref_take_piece(void *ctx, const struct ota_piece *piece);
 int ota_xref_find_copies(const struct ota_sorter *sorter, struct ota_xref_plan *plan, struct ota_image images[2]);
 /* Choose the copies that go into the map. */
 void ota_xref_choose_spans(struct ota_xref_plan *plan, uint32_t limit);
-/* Copies, spans and up to as many regions as the options allow, for two images. 0 or a failure. */
+/* Drop copies for which a long part of old would have to be decoded again. old_start: where positions in old count
+ * from; at: where reading begins. 0 or -OTA_E_RAM. */
+int ota_xref_keep_near(struct ota_xref_plan *plan, const struct ota_long_parts *parts, uint32_t old_start, uint32_t at);
+/* Copies, spans and up to as many regions as the options allow, for two images, of which the old one begins at
+ * old_start of old. parts: NULL or long parts. 0 or a failure. */
 int ota_xref_plan_pair(const struct ota_sorter *sorter, const struct ota_xref_options *options,
-                       struct ota_xref_plan *plan, struct ota_image images[2]);
+                       const struct ota_long_parts *parts, uint32_t old_start, struct ota_xref_plan *plan,
+                       struct ota_image images[2]);
 
 /* ---- xref_scan.c ---- */
 
@@ -100,10 +105,11 @@ struct ota_xref_pair {
     uint32_t old_start, old_len;
 };
 
-/* The ELF files in new that old has something like, in their order, if they are a part of new worth mentioning; count
- * 0: they are not. *pairs is the caller's to free. 0 or -OTA_E_RAM. */
+/* The programs in new that old has something like, in their order, if they are a part of new worth mentioning; count 0:
+ * they are not. They are ELF files, and long parts that are images of instructions (parts NULL: there are none). *pairs
+ * is the caller's to free. 0 or -OTA_E_RAM. */
 int ota_xref_find_pairs(const uint8_t *old_data, uint32_t old_size, const uint8_t *new_data, uint32_t new_size,
-                        struct ota_xref_pair **pairs, uint32_t *count);
+                        const struct ota_long_parts *parts, struct ota_xref_pair **pairs, uint32_t *count);
 
 /* Whether ELF files are a part of the image worth mentioning. */
 int ota_xref_has_programs(const uint8_t *data, uint32_t size);
@@ -126,9 +132,11 @@ struct ota_xref_jobs {
     struct ota_xref_section most;
 };
 
-/* Plan a delta as a whole, or by sections where new has programs inside. 0 or a failure; jobs is to be freed. */
+/* Plan a delta as a whole, or by sections where new has programs inside. parts: NULL or long parts. 0 or a failure;
+ * jobs is to be freed. */
 int ota_xref_split(const struct ota_sorter *sorter, const struct ota_xref_options *options, const uint8_t *old_data,
-                   uint32_t old_size, const uint8_t *new_data, uint32_t new_size, struct ota_xref_jobs *jobs);
+                   uint32_t old_size, const uint8_t *new_data, uint32_t new_size, const struct ota_long_parts *parts,
+                   struct ota_xref_jobs *jobs);
 void ota_xref_jobs_free(struct ota_xref_jobs *jobs);
 
 /* ---- xref_encode.c ---- */

@@ -92,11 +92,40 @@ int ota_xref_find_copies(const struct ota_sorter *sorter, struct ota_xref_plan *
     return status;
 }
 
+int ota_xref_keep_near(struct ota_xref_plan *plan, const struct ota_long_parts *parts, uint32_t old_start, uint32_t at)
+{
+    struct ota_near *near;
+    uint32_t count = plan->copy_count;
+    int status = 0;
+
+    if (parts == NULL)
+        return 0;
+    near = calloc(1, sizeof *near);
+    if (near == NULL)
+        return -OTA_E_RAM;
+    near->sink = (struct ota_sink){ota_xref_take_piece, plan};
+    near->slow = parts->old_parts;
+    near->slow_count = parts->old_count;
+    near->base = old_start;
+    near->at = at;
+    plan->copy_count = 0; /* those that stay are written over those that were read already */
+    for (uint32_t i = 0; i < count && status == 0; i++) {
+        struct ota_piece piece = {plan->copies[i].new_pos, plan->copies[i].old_pos, plan->copies[i].len};
+
+        status = ota_near_piece(near, &piece);
+    }
+    free(near);
+    return status;
+}
+
 int ota_xref_plan_pair(const struct ota_sorter *sorter, const struct ota_xref_options *options,
-                       struct ota_xref_plan *plan, struct ota_image images[2])
+                       const struct ota_long_parts *parts, uint32_t old_start, struct ota_xref_plan *plan,
+                       struct ota_image images[2])
 {
     int status = ota_xref_find_copies(sorter, plan, images);
 
+    if (status == 0)
+        status = ota_xref_keep_near(plan, parts, old_start, old_start);
     if (status == 0)
         status = ota_xref_find_regions(plan, &images[0], &images[1]);
     if (status == 0)

@@ -52,21 +52,63 @@ static uint32_t next_program(const uint8_t *data, uint32_t size, uint32_t *at)
     return 0;
 }
 
-/* All that are not inside of another one. 0 or -OTA_E_RAM. */
-static int find_programs(const uint8_t *data, uint32_t size, struct programs *found)
+/* Whether a long part is an image of instructions, as kernels are: no ELF file, nor does it hold much of them. */
+static int is_image(const uint8_t *data, uint32_t size)
 {
-    uint32_t len;
+    struct ota_image *image = malloc(sizeof *image);
+    int found = -OTA_E_RAM;
 
-    for (uint32_t at = 0; (len = next_program(data, size, &at)) > 0; at += len) {
-        struct program *p = add(found);
-
-        if (p == NULL)
-            return -OTA_E_RAM;
-        p->start = at;
-        p->len = len;
-        p->count = ota_sketch(data + at, len, p->sketch, SKETCH);
+    if (image != NULL) {
+        ota_image_read(image, data, size);
+        found = !image->is_elf && image->code_kind != OTA_XREF_RAW && !ota_xref_has_programs(data, size);
     }
+    free(image);
+    return found;
+}
+
+static int add_program(struct programs *found, const uint8_t *data, uint32_t start, uint32_t len)
+{
+    struct program *p = add(found);
+
+    if (p == NULL)
+        return -OTA_E_RAM;
+    p->start = start;
+    p->len = len;
+    p->count = ota_sketch(data + start, len, p->sketch, SKETCH);
     return 0;
+}
+
+/* ELF files that are not inside of another program, and long parts (start and length of `count`) that are images. 0 or
+ * -OTA_E_RAM. */
+static int find_programs(const uint8_t *data, uint32_t size, const uint64_t *parts, size_t count,
+                         struct programs *found)
+{
+    uint32_t at = 0, next = 0, len = next_program(data, size, &next);
+    int status = 0;
+
+    while (status == 0) {
+        if (count > 0 && (len == 0 || parts[0] <= next)) {
+            uint32_t start = (uint32_t)parts[0], part_len = (uint32_t)parts[1];
+
+            status = start < at ? 0 : is_image(data + start, part_len);
+            parts += 2;
+            count--;
+            if (status <= 0)
+                continue;
+            status = add_program(found, data, start, part_len);
+            at = start + part_len;
+        } else if (len > 0) {
+            status = add_program(found, data, next, len);
+            at = next + len;
+        } else {
+            break;
+        }
+        if (next < at) {
+            next = at;
+            len = next_program(data, size, &next);
+        }
+    }
+    return status;
 }
 
 /* How many numbers two sketches share. */
@@ -152,19 +194,21 @@ static int pair_up(const struct programs *old, const struct programs *new, struc
 }
 
 int ota_xref_find_pairs(const uint8_t *old_data, uint32_t old_size, const uint8_t *new_data, uint32_t new_size,
-                        struct ota_xref_pair **pairs, uint32_t *count)
+                        const struct ota_long_parts *parts, struct ota_xref_pair **pairs, uint32_t *count)
 {
+    static const struct ota_long_parts none;
     struct programs old = {0}, new = {0};
     uint64_t total = 0;
     int status = 0;
 
     *pairs = NULL;
     *count = 0;
+    parts = parts != NULL ? parts : &none;
     if (new_size == 0 || ota_elf_size(new_data, new_size) > new_size / 2) /* it is a program itself */
         return 0;
-    status = find_programs(new_data, new_size, &new);
+    status = find_programs(new_data, new_size, parts->new_parts, parts->new_count, &new);
     if (status == 0 && new.count > 0)
-        status = find_programs(old_data, old_size, &old);
+        status = find_programs(old_data, old_size, parts->old_parts, parts->old_count, &old);
     if (status == 0 && new.count > 0) {
         *pairs = malloc(new.count * sizeof **pairs);
         status = *pairs != NULL ? 0 : -OTA_E_RAM;

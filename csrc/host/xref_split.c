@@ -123,8 +123,10 @@ static struct ota_xref_job *add_job(struct ota_xref_jobs *jobs, uint32_t start, 
     return job;
 }
 
+/* old_data, new_data: where old and new begin. */
 static int plan_program(const struct ota_sorter *sorter, const struct ota_xref_options *options,
-                        const uint8_t *old_data, uint32_t old_len, const uint8_t *new_data, struct ota_xref_job *job)
+                        const struct ota_long_parts *parts, const uint8_t *old_data, uint32_t old_start,
+                        uint32_t old_len, const uint8_t *new_data, struct ota_xref_job *job)
 {
     struct ota_image *images = malloc(2 * sizeof *images);
     struct ota_xref_plan *plan = &job->plan;
@@ -133,9 +135,9 @@ static int plan_program(const struct ota_sorter *sorter, const struct ota_xref_o
     plan->region_limit = options->regions_max;
     plan->regions = malloc(options->regions_max * sizeof *plan->regions);
     if (images != NULL && plan->regions != NULL) {
-        ota_image_read(&images[0], old_data, old_len);
-        ota_image_read(&images[1], new_data, job->section.new_len);
-        status = ota_xref_plan_pair(sorter, options, plan, images);
+        ota_image_read(&images[0], old_data + old_start, old_len);
+        ota_image_read(&images[1], new_data + job->new_start, job->section.new_len);
+        status = ota_xref_plan_pair(sorter, options, parts, old_start, plan, images);
     }
     if (status == 0) {
         struct ota_xref_section *s = &job->section;
@@ -191,11 +193,12 @@ static void list_jobs(struct ota_xref_jobs *jobs, const uint8_t *new_data, uint3
 }
 
 static int split(const struct ota_sorter *sorter, const struct ota_xref_options *options, const uint8_t *old_data,
-                 uint32_t old_size, const uint8_t *new_data, uint32_t new_size, struct ota_xref_pair *pairs,
-                 uint32_t count, struct ota_xref_jobs *jobs)
+                 uint32_t old_size, const uint8_t *new_data, uint32_t new_size, const struct ota_long_parts *parts,
+                 struct ota_xref_pair *pairs, uint32_t count, struct ota_xref_jobs *jobs)
 {
     struct between b = {0};
     struct ota_sink sink = {take, &b};
+    uint32_t at = 0;
     int status;
 
     jobs->sectioned = 1;
@@ -217,28 +220,33 @@ static int split(const struct ota_sorter *sorter, const struct ota_xref_options 
     for (uint32_t i = 0; i < jobs->count && status == 0; i++) {
         struct ota_xref_job *job = &jobs->jobs[i];
 
-        if (job->section.is_program)
-            status = plan_program(sorter, options, old_data + job->section.old_start, job->section.old_len,
-                                  new_data + job->new_start, job);
+        if (job->section.is_program) {
+            status = plan_program(sorter, options, parts, old_data, job->section.old_start, job->section.old_len,
+                                  new_data, job);
+            at = job->section.old_start + job->section.old_len;
+        } else {
+            status = ota_xref_keep_near(&job->plan, parts, 0, at);
+        }
     }
     return status;
 }
 
 int ota_xref_split(const struct ota_sorter *sorter, const struct ota_xref_options *options, const uint8_t *old_data,
-                   uint32_t old_size, const uint8_t *new_data, uint32_t new_size, struct ota_xref_jobs *jobs)
+                   uint32_t old_size, const uint8_t *new_data, uint32_t new_size, const struct ota_long_parts *parts,
+                   struct ota_xref_jobs *jobs)
 {
     struct ota_xref_pair *pairs;
     uint32_t count;
-    int status = ota_xref_find_pairs(old_data, old_size, new_data, new_size, &pairs, &count);
+    int status = ota_xref_find_pairs(old_data, old_size, new_data, new_size, parts, &pairs, &count);
 
     memset(jobs, 0, sizeof *jobs);
     if (status == 0 && count > 0) {
-        status = split(sorter, options, old_data, old_size, new_data, new_size, pairs, count, jobs);
+        status = split(sorter, options, old_data, old_size, new_data, new_size, parts, pairs, count, jobs);
     } else if (status == 0) {
         jobs->jobs = calloc(1, sizeof *jobs->jobs);
         status = jobs->jobs != NULL ? 0 : -OTA_E_RAM;
         if (status == 0)
-            status = plan_program(sorter, options, old_data, old_size, new_data, add_job(jobs, 0, new_size));
+            status = plan_program(sorter, options, parts, old_data, 0, old_size, new_data, add_job(jobs, 0, new_size));
     }
     free(pairs);
     note_most(jobs);

@@ -30,14 +30,27 @@ struct ota_diff_stats {
     int os_error;      /* errno when the payload could not be written, else 0 */
 };
 
+/* What is known of old and new beside their bytes: which stretches are long compressed parts, expanded. Each is content
+ * of its own, which may be a program, and one of old is slow to go to and fro in. Start and length of each, in order.
+ */
+struct ota_long_parts {
+    const uint64_t *old_parts;
+    size_t old_count;
+    const uint64_t *new_parts;
+    size_t new_count;
+};
+
 /* Write the payload of engine bsdiff (docs/SPEC.md section 6.2) that makes new_data from old_data to fd.
  *
+ * parts: NULL, or long parts: in those of old there are no short copies from far away then.
  * Needs up to 6 bytes of memory for each byte of old (8 from 2 GiB on) when there is anything to search for. The
  * payload depends on nothing but old and new; calls may run in parallel. stats is always filled in, after a failure as
  * far as it came. 0, or -OTA_E_RAM (no memory), -OTA_E_OUTPUT (see os_error), -OTA_E_LIMIT (content above 2^63 - 1
- * bytes), -OTA_E_USAGE (no sorter for this size), -OTA_E_INTERNAL (the sorter failed). */
+ * bytes), -OTA_E_USAGE (no sorter for this size, parts that overlap or leave old or new), -OTA_E_INTERNAL (the sorter
+ * failed). */
 int ota_diff_bsdiff(const struct ota_sorter *sorter, const uint8_t *old_data, uint64_t old_size,
-                    const uint8_t *new_data, uint64_t new_size, int fd, struct ota_diff_stats *stats);
+                    const uint8_t *new_data, uint64_t new_size, const struct ota_long_parts *parts, int fd,
+                    struct ota_diff_stats *stats);
 
 /* The same for contents that are larger than memory, piece by piece: new_data is the next piece of new, old_data what
  * is in old from old_base on, of which it is made; *old_pos is where the decoder stands in old, 0 for the first piece,
@@ -99,11 +112,14 @@ uint64_t ota_program_size(const uint8_t *data, uint64_t size);
  * decoded it again.
  *
  * Old and new may be anything below 4 GiB; what gains are ELF files and images of instructions. Needs up to 12 bytes
- * of memory for each byte of old and new. The payload depends on nothing but old, new and options; calls may run in
- * parallel. stats is always filled in, after a failure as far as it came. 0, or -OTA_E_RAM, -OTA_E_OUTPUT (see
- * os_error), -OTA_E_LIMIT (content too large), -OTA_E_USAGE (options out of range, no sorter), -OTA_E_INTERNAL. */
+ * of memory for each byte of old and new. parts: as ota_diff_bsdiff has them; those that are images of instructions are
+ * followed as programs, with addresses of their own. The payload depends on nothing but old, new, options and parts;
+ * calls may run in parallel. stats is always filled in, after a failure as far as it came. 0, or -OTA_E_RAM,
+ * -OTA_E_OUTPUT (see os_error), -OTA_E_LIMIT (content too large), -OTA_E_USAGE (options or parts out of range, no
+ * sorter), -OTA_E_INTERNAL. */
 int ota_diff_xref(const struct ota_sorter *sorter, const struct ota_xref_options *options, const uint8_t *old_data,
-                  uint64_t old_size, const uint8_t *new_data, uint64_t new_size, int fd, struct ota_xref_stats *stats);
+                  uint64_t old_size, const uint8_t *new_data, uint64_t new_size, const struct ota_long_parts *parts,
+                  int fd, struct ota_xref_stats *stats);
 
 /* The same for an update in place (docs/SPEC.md section 6.4.1), in two steps like those of engine bsdiff: the pieces,
  * and the payload that makes new of a choice of them, unit by unit. */

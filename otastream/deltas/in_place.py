@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from otastream.engines import Engine
-from otastream.engines.bsdiff import Bsdiff
 from otastream.engines.in_place import InPlace, SegmentWriter, check_units
 from otastream.engines.order import Piece, Plan, Range, least_scratch, plan
 from otastream.engines.payload import Payload
@@ -344,11 +343,7 @@ class ViewsInPlace:
 
 
 def _delta(engine: Engine, run: _Run, memory: int, folder: str | None) -> bytes:
-    old, new = run.old(), run.new()
-    if run.front.points and isinstance(engine, Bsdiff):
-        made = engine.encode_near(old, new, folder=folder)
-    else:
-        made = engine.encode(old, new, workspace=memory, folder=folder)
+    made = engine.encode(run.old(), run.new(), workspace=memory, parts=run.front.long_parts(), folder=folder)
     with made:
         return b"".join(made.chunks())
 

@@ -19,7 +19,7 @@ from otastream.engines.in_place import InPlace, encode_in_place
 from otastream.engines.payload import Prefixed
 from otastream.engines.xref import largest
 from otastream.model import Action, Block, CodingId, EngineId, File, Script, Ubi, View, in_full
-from otastream.native import Buffer
+from otastream.native import NO_PARTS, Buffer, LongParts
 from otastream.tree import Content, Ready, Step
 from otastream.views import codings
 from otastream.views.expand import Expansion, expand
@@ -133,19 +133,20 @@ class Maker:
         found = expand(old, new, allowed=views.codings, memory=views.workspace, programs=views.light > 0)
         if found is None or isinstance(found, str):
             return Delta(note=found)
-        front = found.front.encode()
+        found.front.encode()
         while found.front.memory + ENGINE_MEMORY > views.workspace and found.front.points:
             found.front.points -= 1
-            front = found.front.encode()
+            found.front.encode()
         workspace = found.front.memory + ENGINE_MEMORY
         if workspace > views.workspace:
             return Delta(note=f"needs {workspace} bytes of memory: {found.note}")
-        engines, memory = self._inside(found, views)
+        engines, memory = self._inside_with_room(found, views)
+        front = found.front.encode()
+        parts = found.front.long_parts()
         sizes = len(found.new), xxhash.xxh64_intdigest(found.new), len(found.old), xxhash.xxh64_intdigest(found.old)
         about = Content(b"", sizes[0], sizes[1], None, sizes[2], sizes[3])
-        near = found.front.points > 0
-        make = partial(self._delta, found.old, found.new, memory, engines, near=near)
-        made = self._kept(about, make, memory, engines, near=near)
+        make = partial(self._delta, found.old, found.new, memory, engines, parts)
+        made = self._kept(about, make, memory, engines, parts)
         if made.payload is None:
             return Delta(note=f"no gain inside of {found.note}")
         payload = Prefixed(front, made.payload)
@@ -162,18 +163,30 @@ class Maker:
             workspace=found.front.memory + memory if made.engine is EngineId.XREF else workspace,
         )
 
+    def _inside_with_room(self, found: Expansion, views: Views) -> tuple[tuple[Engine, ...], int]:
+        """The same as ``_inside``; restart points make room for xref, down to the last one."""
+        front, points = found.front, found.front.points
+        engines, memory = self._inside(found, views)
+        while not memory and front.points > 1:
+            front.points -= 1
+            front.encode()
+            engines, memory = self._inside(found, views)
+        if not memory:
+            front.points = points
+        return engines, memory
+
     def _inside(self, found: Expansion, views: Views) -> tuple[tuple[Engine, ...], int]:
         """The engines to try between two views, and the memory that xref may take: that of its largest model beside the
-        view. It alone is tried where it suits, unless several engines are to be tried everywhere. Where going to and
-        fro in old costs time it is not tried: it takes no account of that.
+        view. It alone is tried where it suits, unless several engines are to be tried everywhere, or there are long
+        parts: what looks like instructions in the middle of one may be anything.
         """
-        room = (views.light if found.front.codings() <= codings.SMALL else views.large) - found.front.memory
-        logs = [log for log in XREF_LOGS if xref.workspace(log) <= room]
-        memory = xref.workspace(logs[-1]) if logs else 0
-        engine = ENGINES[EngineId.XREF]
-        if found.front.points or not memory or not engine.suits(found.old, found.new, workspace=memory):
-            return tuple(item for item in self._engines if item is not engine), 0
-        return self._engines if engine in self._engines else (engine,), memory
+        engine, front = ENGINES[EngineId.XREF], found.front
+        room = (views.light if front.codings() <= codings.SMALL else views.large) - front.memory
+        memory = max((size for size in map(xref.workspace, XREF_LOGS) if size <= room), default=0)
+        others, parts = tuple(item for item in self._engines if item is not engine), front.long_parts()
+        if not memory or not engine.suits(found.old, found.new, workspace=memory, parts=parts):
+            return others, 0
+        return (*others, engine) if engine in self._engines or parts.old else (engine,), memory
 
     def _kept(
         self,
@@ -181,12 +194,11 @@ class Maker:
         make: Callable[[], tuple[EngineId, Payload] | None],
         memory: int,
         engines: tuple[Engine, ...] | None = None,
-        *,
-        near: bool = False,
+        parts: LongParts = NO_PARTS,
     ) -> Delta:
         """What ``make`` says, from an earlier run if it was kept."""
         names = [engine.id for engine in engines or self._engines]
-        name = key(content, names, f"{memory} near" if near else str(memory))
+        name = key(content, names, f"{memory} {parts}")
         kept = None if self._cache is None else self._cache.get(name)
         if kept is not None:
             return Delta(cached=True) if kept.delta is None else Delta(*kept.delta, cached=True)
@@ -260,22 +272,18 @@ class Maker:
         new: Buffer,
         memory: int,
         engines: tuple[Engine, ...] | None = None,
-        *,
-        near: bool = False,
+        parts: LongParts = NO_PARTS,
     ) -> tuple[EngineId, Payload] | None:
-        """The smallest delta; None if sending the file itself is smaller. near: going to and fro in old costs time."""
+        """The smallest delta; None if sending the file itself is smaller. parts: long parts that were expanded."""
         engines = engines or self._engines
         made: list[tuple[EngineId, Payload]] = []
         best: tuple[EngineId, Payload] | None = None
         try:
             least: int | None = None
             for engine in engines:
-                if not engine.suits(old, new, workspace=memory):
+                if not engine.suits(old, new, workspace=memory, parts=parts):
                     continue
-                if near and isinstance(engine, Bsdiff):
-                    made.append((engine.id, engine.encode_near(old, new)))
-                else:
-                    made.append((engine.id, engine.encode(old, new, workspace=memory)))
+                made.append((engine.id, engine.encode(old, new, workspace=memory, parts=parts)))
                 payload = made[-1][1]
                 if len(engines) == 1 and begins_larger(new, payload.size):
                     return (best := made[-1])

@@ -18,7 +18,7 @@ from otastream.engines.payload import Payload
 from otastream.engines.xref import Xref
 from otastream.errors import Code, error
 from otastream.model import EngineId
-from otastream.native import WINDOW, Buffer, Decoder, Source
+from otastream.native import NO_PARTS, WINDOW, Buffer, Decoder, LongParts, Source
 
 __all__ = ["ENGINES", "Engine", "Payload", "load"]
 
@@ -35,13 +35,22 @@ class Engine(Protocol):
     def needs_source(self) -> bool:
         """Whether the payload can only be decoded with the old content at hand."""
 
-    def suits(self, old: Buffer, new: Buffer, *, workspace: int) -> bool:
+    def suits(self, old: Buffer, new: Buffer, *, workspace: int, parts: LongParts = NO_PARTS) -> bool:
         """Whether ``encode`` can be expected to gain anything, with that many bytes for decoding."""
 
-    def encode(self, old: Buffer, new: Buffer, *, workspace: int = 0, folder: str | None = None) -> Payload:
+    def encode(
+        self,
+        old: Buffer,
+        new: Buffer,
+        *,
+        workspace: int = 0,
+        parts: LongParts = NO_PARTS,
+        folder: str | None = None,
+    ) -> Payload:
         """The payload that makes new from old, the same bytes for the same input. To be closed by the caller.
 
         workspace: bytes that decoding may use (docs/SPEC.md section 7); an engine that wants none does not look at it.
+        parts: long parts of old and new that were expanded; decoding then goes seldom to and fro in those of old.
         Large payloads are spooled to an unnamed file in ``folder`` (None: the system's folder for temporary files).
         Raises RAM and OUTPUT.
         """

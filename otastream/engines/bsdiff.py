@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
-from array import array
 from collections.abc import Callable
 from typing import Final
 
 from otastream.engines.payload import Payload
 from otastream.errors import Code, error
 from otastream.model import EngineId
-from otastream.native import WINDOW, Buffer, Decoder, Source, diff_bsdiff, diff_bsdiff_part, diff_pieces, encode_pieces
+from otastream.native import NO_PARTS, WINDOW, Buffer, Decoder, LongParts, Source, diff_bsdiff, diff_bsdiff_part
 
 WINDOWED: Final = 32 << 20
 
-FAR: Final = 1 << 17
-"""Bytes from where the last copy ended."""
-SHORT: Final = 256
-
 Part = Callable[[int, int], Buffer]
 """Gives a stretch of a content: position, length."""
-
-
-def _near(pieces: array[int]) -> array[int]:
-    """Those that are not short, or near to where the last one ended; three numbers each, as of ``diff_pieces``."""
-    kept, at = array("Q"), 0
-    for n in range(0, len(pieces), 3):
-        _, old, size = pieces[n : n + 3]
-        if size >= SHORT or abs(old - at) <= FAR:
-            kept.extend(pieces[n : n + 3])
-            at = old + size
-    return kept
 
 
 class Bsdiff:
@@ -38,29 +21,22 @@ class Bsdiff:
     name = "bsdiff"
     needs_source = True
 
-    def suits(self, old: Buffer, new: Buffer, *, workspace: int) -> bool:
-        del old, new, workspace
+    def suits(self, old: Buffer, new: Buffer, *, workspace: int, parts: LongParts = NO_PARTS) -> bool:
+        del old, new, workspace, parts
         return True
 
-    def encode(self, old: Buffer, new: Buffer, *, workspace: int = 0, folder: str | None = None) -> Payload:
+    def encode(
+        self,
+        old: Buffer,
+        new: Buffer,
+        *,
+        workspace: int = 0,
+        parts: LongParts = NO_PARTS,
+        folder: str | None = None,
+    ) -> Payload:
         """Needs up to 6 bytes of memory for each byte of old, besides old and new."""
         del workspace
-        return Payload.written(lambda fd: diff_bsdiff(old, new, fd), folder=folder)
-
-    def encode_near(self, old: Buffer, new: Buffer, *, folder: str | None = None) -> Payload:
-        """The same for old content that is slow to go to and fro in: no short copies from far away.
-
-        On the kernels and the initramfs that it was measured with, that makes the payload no larger.
-        """
-
-        def write(fd: int) -> None:
-            with tempfile.TemporaryFile(dir=folder) as file:
-                diff_pieces(old, new, file.fileno())
-                file.seek(0)
-                pieces = array("Q", file.read())
-            encode_pieces(old, new, _near(pieces), fd)
-
-        return Payload.written(write, folder=folder)
+        return Payload.written(lambda fd: diff_bsdiff(old, new, fd, parts), folder=folder)
 
     def encode_parts(
         self, old: Part, new: Part, sizes: tuple[int, int], *, window: int = WINDOWED, folder: str | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from otastream.engines.payload import Payload
 from otastream.model import EngineId
-from otastream.native import WINDOW, Buffer, Decoder, Source
+from otastream.native import NO_PARTS, WINDOW, Buffer, Decoder, LongParts, Source
 
 
 class Full:
@@ -12,13 +12,21 @@ class Full:
     name = "full"
     needs_source = False
 
-    def suits(self, old: Buffer, new: Buffer, *, workspace: int) -> bool:
-        del old, new, workspace
+    def suits(self, old: Buffer, new: Buffer, *, workspace: int, parts: LongParts = NO_PARTS) -> bool:
+        del old, new, workspace, parts
         return True
 
-    def encode(self, old: Buffer, new: Buffer, *, workspace: int = 0, folder: str | None = None) -> Payload:
+    def encode(
+        self,
+        old: Buffer,
+        new: Buffer,
+        *,
+        workspace: int = 0,
+        parts: LongParts = NO_PARTS,
+        folder: str | None = None,
+    ) -> Payload:
         """The payload is a view of ``new``; old is not looked at."""
-        del old, workspace, folder
+        del old, workspace, parts, folder
         return Payload(new)
 
     def decoder(self, size: int, *, source: Source | None = None, window: int = WINDOW) -> Decoder:

@@ -7,7 +7,18 @@ from typing import Final
 from otastream.engines.payload import Payload
 from otastream.errors import Code, error
 from otastream.model import EngineId
-from otastream.native import WINDOW, Buffer, Decoder, Source, XrefOptions, diff_xref, xref_suits, xref_workspace
+from otastream.native import (
+    NO_PARTS,
+    WINDOW,
+    Buffer,
+    Decoder,
+    LongParts,
+    Source,
+    XrefOptions,
+    diff_xref,
+    xref_suits,
+    xref_workspace,
+)
 
 MODEL_LOGS: Final = range(16, 23)
 """Sizes of the decoder's model that are made: 64 KiB to 4 MiB."""
@@ -34,18 +45,31 @@ def largest(budget: int) -> XrefOptions | None:
     return limits(logs[-1]) if logs else None
 
 
+def _suits(data: Buffer, parts: tuple[tuple[int, int], ...]) -> bool:
+    whole = memoryview(data).cast("B")
+    return xref_suits(whole) or any(xref_suits(whole[start : start + size]) for start, size in parts)
+
+
 class Xref:
     id = EngineId.XREF
     name = "xref"
     needs_source = True
 
-    def suits(self, old: Buffer, new: Buffer, *, workspace: int) -> bool:
-        """Whether both are programs, as ELF files or images of instructions."""
+    def suits(self, old: Buffer, new: Buffer, *, workspace: int, parts: LongParts = NO_PARTS) -> bool:
+        """Whether both are programs, as ELF files or images of instructions, or have such among their long parts."""
         if max(memoryview(old).nbytes, memoryview(new).nbytes) > CONTENT_MAX or largest(workspace) is None:
             return False
-        return xref_suits(old) and xref_suits(new)
+        return _suits(old, parts.old) and _suits(new, parts.new)
 
-    def encode(self, old: Buffer, new: Buffer, *, workspace: int = 0, folder: str | None = None) -> Payload:
+    def encode(
+        self,
+        old: Buffer,
+        new: Buffer,
+        *,
+        workspace: int = 0,
+        parts: LongParts = NO_PARTS,
+        folder: str | None = None,
+    ) -> Payload:
         """Needs up to 12 bytes of memory for each byte of old and new. workspace 0: that of the default model.
 
         The payload was decoded and compared before it is returned. LIMIT: more content than the engine can code.
@@ -53,7 +77,7 @@ class Xref:
         options = largest(workspace) if workspace else limits(DEFAULT_LOG)
         if options is None:
             raise error(Code.USAGE, f"engine xref cannot be decoded in {workspace} bytes")
-        return Payload.written(lambda fd: diff_xref(old, new, fd, options), folder=folder)
+        return Payload.written(lambda fd: diff_xref(old, new, fd, options, parts), folder=folder)
 
     def decoder(self, size: int, *, source: Source | None = None, window: int = WINDOW) -> Decoder:
         """Takes payloads of every model that ``MODEL_LOGS`` has."""

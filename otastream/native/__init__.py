@@ -8,9 +8,11 @@ from otastream.native.coders import Coder, Gnuzip, gnuzip_size
 from otastream.native.common import WINDOW, Buffer, Xxh64, error_list, extension, xxh64
 from otastream.native.decode import BytesSource, Decoder, FileSource, PayloadViews, Source
 from otastream.native.differ import (
+    NO_PARTS,
     PARTS,
     SKETCH,
     DiffStats,
+    LongParts,
     XrefOptions,
     XrefStats,
     diff_bsdiff,
@@ -39,6 +41,7 @@ from otastream.native.executor import (
 )
 
 __all__ = [
+    "NO_PARTS",
     "PARTS",
     "SKETCH",
     "WINDOW",
@@ -51,6 +54,7 @@ __all__ = [
     "Executor",
     "FileSource",
     "Gnuzip",
+    "LongParts",
     "PayloadViews",
     "Phase",
     "Report",

@@ -24,13 +24,41 @@ class DiffStats:
     written: int
 
 
-def diff_bsdiff(old: Buffer, new: Buffer, fd: int) -> DiffStats:
+@dataclass(frozen=True, slots=True)
+class LongParts:
+    """What is known of old and new beside their bytes: which stretches are long compressed parts, expanded.
+
+    Start and length of each, in order. Each is content of its own, which may be a program, and one of old is slow to go
+    to and fro in: there are no short copies from far away in it.
+    """
+
+    old: tuple[tuple[int, int], ...] = ()
+    new: tuple[tuple[int, int], ...] = ()
+
+
+NO_PARTS: Final = LongParts()
+
+
+def _long_parts(parts: LongParts) -> tuple[Any, tuple[Any, Any]]:
+    """For C, and what has to live as long."""
+    if not parts.old and not parts.new:
+        return ffi.NULL, (None, None)
+    old, new = (ffi.new("uint64_t[]", [n for pair in side for n in pair]) for side in (parts.old, parts.new))
+    return ffi.new("struct ota_long_parts *", (old, len(parts.old), new, len(parts.new))), (old, new)
+
+
+def diff_bsdiff(old: Buffer, new: Buffer, fd: int, parts: LongParts = NO_PARTS) -> DiffStats:
     """Write the payload of engine bsdiff that makes ``new`` from ``old`` to ``fd``, from its position on.
 
     Needs up to 6 bytes of memory for each byte of old. Same bytes for the same input, in whatever thread. Raises RAM,
-    OUTPUT, LIMIT, and CONFIG when libdivsufsort is missing.
+    OUTPUT, LIMIT, USAGE (parts overlap, or leave old or new), and CONFIG when libdivsufsort is missing.
     """
-    return diff_bsdiff_part(old, new, fd, 0, 0)[0]
+    stats = ffi.new("struct ota_diff_stats *")
+    one, two = ffi.from_buffer("uint8_t[]", old), ffi.from_buffer("uint8_t[]", new)
+    known, kept = _long_parts(parts)
+    status = int(lib.ota_diff_bsdiff(_sorter(), one, len(one), two, len(two), known, fd, stats))
+    del kept
+    return _diff_stats(status, stats)
 
 
 def diff_pieces(old: Buffer, new: Buffer, fd: int) -> DiffStats:
@@ -149,17 +177,19 @@ def programs(data: Buffer) -> Iterator[tuple[int, int]]:
         at += size or 1
 
 
-def diff_xref(old: Buffer, new: Buffer, fd: int, options: XrefOptions) -> XrefStats:
+def diff_xref(old: Buffer, new: Buffer, fd: int, options: XrefOptions, parts: LongParts = NO_PARTS) -> XrefStats:
     """Write the payload of engine xref that makes ``new`` from ``old`` to ``fd``, from its position on.
 
-    Same bytes for the same input, in whatever thread. Raises RAM, OUTPUT, LIMIT (4 GiB and more), USAGE (options out of
-    range), and CONFIG when libdivsufsort is missing.
+    Same bytes for the same input, in whatever thread. Raises RAM, OUTPUT, LIMIT (4 GiB and more), USAGE (options or
+    parts out of range), and CONFIG when libdivsufsort is missing.
     """
     sorter = _sorter()
     stats = ffi.new("struct ota_xref_stats *")
     chosen = ffi.new("struct ota_xref_options *", (options.model_log, options.spans_max, options.regions_max))
     old_view, new_view = ffi.from_buffer("uint8_t[]", old), ffi.from_buffer("uint8_t[]", new)
-    status = int(lib.ota_diff_xref(sorter, chosen, old_view, len(old_view), new_view, len(new_view), fd, stats))
+    known, kept = _long_parts(parts)
+    status = int(lib.ota_diff_xref(sorter, chosen, old_view, len(old_view), new_view, len(new_view), known, fd, stats))
+    del kept
     return _xref_stats(status, stats)
 
 

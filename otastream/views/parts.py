@@ -12,6 +12,7 @@ from typing import Final
 
 from otastream.errors import Code, error
 from otastream.model import CodingId
+from otastream.native import LongParts
 from otastream.varint import Reader, varint, zigzag
 from otastream.views import codings
 from otastream.views.codings import Coding
@@ -70,6 +71,20 @@ class Front:
 
     def codings(self) -> set[CodingId]:
         return {coding.id for coding in (*self.decodings, *self.encodings)}
+
+    def long_parts(self) -> LongParts:
+        """Parts of what the engine sees that are longer than what a board keeps of old."""
+        kept, old, new = self.slots * self.slot, [], []
+        grown = end = 0
+        for part in self.old or ():
+            if part.raw > kept:
+                old.append((part.offset + grown, part.raw))
+            grown += part.raw - part.packed
+        for item in self.new or ():
+            if item.kind is Kind.CODED and item.size > kept:
+                new.append((end, item.size))
+            end += 0 if item.kind is Kind.KEEP else item.size
+        return LongParts(tuple(old), tuple(new))
 
     def size(self) -> int:
         """Bytes that the engine makes."""

@@ -148,7 +148,7 @@ static void check_pair(const struct ota_sorter *sorter, int fd, const struct con
 
     CHECK_INT(ftruncate(fd, 0), 0);
     CHECK_INT(lseek(fd, 0, SEEK_SET), 0);
-    CHECK_INT(ota_diff_bsdiff(sorter, old->data, old->size, want->data, want->size, fd, &stats), 0);
+    CHECK_INT(ota_diff_bsdiff(sorter, old->data, old->size, want->data, want->size, NULL, fd, &stats), 0);
     check_decodes(fd, old, want, &stats);
 }
 
@@ -238,11 +238,11 @@ static void test_failures(void)
     fill(old, sizeof old, 251);
     memcpy(old, "old content", 11);
     for (int i = 0; i < 3; i++)
-        CHECK_INT(ota_diff_bsdiff(sorters[i], old, sizeof old, want, sizeof want, -1, &stats), statuses[i]);
-    CHECK_INT(ota_diff_bsdiff(&none, old, sizeof old, old, sizeof old, -1, &stats), -OTA_E_OUTPUT);
+        CHECK_INT(ota_diff_bsdiff(sorters[i], old, sizeof old, want, sizeof want, NULL, -1, &stats), statuses[i]);
+    CHECK_INT(ota_diff_bsdiff(&none, old, sizeof old, old, sizeof old, NULL, -1, &stats), -OTA_E_OUTPUT);
     CHECK_INT(stats.os_error, EBADF);
-    CHECK_INT(ota_diff_bsdiff(&none, old, (uint64_t)1 << 63, want, sizeof want, -1, &stats), -OTA_E_LIMIT);
-    CHECK_INT(ota_diff_bsdiff(&none, old, sizeof old, want, (uint64_t)1 << 63, -1, &stats), -OTA_E_LIMIT);
+    CHECK_INT(ota_diff_bsdiff(&none, old, (uint64_t)1 << 63, want, sizeof want, NULL, -1, &stats), -OTA_E_LIMIT);
+    CHECK_INT(ota_diff_bsdiff(&none, old, sizeof old, want, (uint64_t)1 << 63, NULL, -1, &stats), -OTA_E_LIMIT);
 }
 
 int main(void)
