@@ -112,6 +112,9 @@ IMAGES: Final[dict[str, Source]] = {
     ),
     "kernel-uimage": Source("the same in a uImage", images.uimage(_sides("kernel-armhf"), "an armhf kernel"), "armhf"),
     "initramfs-gzip": Source("drivers of an armhf kernel in a cpio.gz", images.initramfs(_sides("modules")), "armhf"),
+    "initramfs-unsigned": Source(
+        "the same without signatures", images.initramfs(_sides("modules"), signed=False), "armhf"
+    ),
     "squashfs-lz4": Source("squashfs of rootfs/bin with lz4", images.squashfs("lz4", _ROOT, **_BIN)),
     "squashfs-lzo": Source("the same with lzo", images.squashfs("lzo", _ROOT, **_BIN)),
     "ubifs-lzo": Source("ubifs of rootfs/bin", images.ubifs("lzo", _ROOT, **_BIN)),

@@ -23,6 +23,7 @@ STORAGE: Final = ("ata", "md", "mmc", "mtd", "nvme", "scsi", "usb")
 UBI_BLOCK: Final = 126976
 """Bytes of a logical erase block on NAND with pages of 2 KiB and blocks of 128 KiB."""
 GZIP: Final = ("gzip", "-n", "-9", "-c")
+_SIGNED: Final = b"~Module signature appended~\n"
 _UIMAGE: Final = struct.Struct(">7I4B32s")
 
 
@@ -95,8 +96,16 @@ def uimage(sides: Sides, what: str) -> Fetcher:
     return fetch
 
 
-def initramfs(modules: Sides) -> Fetcher:
-    """Drivers of storage in a cpio archive, as initramfs-tools packs it."""
+def _unsigned(module: bytes) -> bytes:
+    """Without what the kernel's sign-file appends: a signature, 12 bytes that end with its length, and a line."""
+    if not module.endswith(_SIGNED):
+        return module
+    end = len(module) - len(_SIGNED)
+    return module[: end - 12 - int.from_bytes(module[end - 4 : end], "big")]
+
+
+def initramfs(modules: Sides, *, signed: bool = True) -> Fetcher:
+    """Drivers of storage in a cpio archive, as initramfs-tools packs it. signed: with the signatures that they have."""
 
     def fetch(into: Path) -> str:
         for side, top in zip(("old", "new"), modules(), strict=True):
@@ -104,11 +113,11 @@ def initramfs(modules: Sides) -> Fetcher:
             for name in STORAGE:
                 for path in sorted((top / "kernel/drivers" / name).rglob("*")):
                     if path.is_file():
-                        archive.file(
-                            f"lib/modules/{path.relative_to(top)}", path.read_bytes(), stat.S_IMODE(path.stat().st_mode)
-                        )
+                        data = path.read_bytes() if signed else _unsigned(path.read_bytes())
+                        archive.file(f"lib/modules/{path.relative_to(top)}", data, stat.S_IMODE(path.stat().st_mode))
             _gzip(archive.pack(), into / side)
-        return f"an initramfs: cpio of the drivers {', '.join(STORAGE)}; {' '.join(GZIP[:-1])}"
+        what = "" if signed else " without signatures"
+        return f"an initramfs: cpio of the drivers {', '.join(STORAGE)}{what}; {' '.join(GZIP[:-1])}"
 
     return fetch
 
