@@ -100,3 +100,33 @@ def _changed(count: int) -> tuple[list[list[tuple[str, int]]], list[list[tuple[s
         for body in changed
     ]
     return program, shifted
+
+
+# ---- type information ------------------------------------------------------------------------------------------
+
+
+def types(count: int, *, more: int = 0) -> bytes:
+    """BTF of structs that refer to each other, and pointers to them; more: so many were put in at a quarter."""
+    rng = random.Random(5)
+    structs = [[(f"member{rng.randrange(count)}", rng.randrange(2 * count)) for _ in range(rng.randrange(2, 9))]
+               for _ in range(count)]  # fmt: skip
+    at = count // 4
+    listed = [(f"struct{i}", members) for i, members in enumerate(structs)]
+    listed[at:at] = [(f"added{i}", [("of_what", i)]) for i in range(more)]
+    names, table = {"": 0}, bytearray(b"\0")
+
+    def name(text: str) -> int:
+        if text not in names:
+            names[text] = len(table)
+            table.extend(text.encode() + b"\0")
+        return names[text]
+
+    words: list[int] = []
+    for number, (called, members) in enumerate(listed):
+        words += [name(called), 4 << 24 | len(members), 8 * len(members)]
+        for i, (member, to) in enumerate(members):
+            words += [name(member), to + 1 + 2 * more * (to >= 2 * at), 64 * i]
+        words += [0, 2 << 24, 2 * number + 1]
+    body = b"".join(word.to_bytes(4, "little") for word in words)
+    header = (0x0001EB9F, 24, 0, len(body), len(body), len(table))
+    return b"".join(value.to_bytes(4, "little") for value in header) + body + bytes(table)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from code_samples import kernels, pair
+from code_samples import kernels, pair, types
 from golden import xref_vectors
 from otastream.apply import ApplyOptions, apply_package
 from otastream.config import Edit, Folder, Release
@@ -86,6 +86,14 @@ def test_offsets_of_symbols_are_references() -> None:
     options = xref.limits(18)
     code = encode(old[: -4 * count], new[: -4 * (count + 1)], options)
     assert len(encode(old, new, options)) < len(code) * 4 // 3
+
+
+def test_numbers_move_together() -> None:
+    """Three types are put in; 900 others have new numbers, and their names other offsets."""
+    old, new = types(1200), types(1200, more=3)
+    changed = sum(a != b for a, b in zip(old[24:], new[24 + 3 * 36 :], strict=False))
+    assert changed > 5000
+    assert len(encode(old, new, xref.limits(18))) < 1500
 
 
 def test_what_is_the_same_costs_next_to_nothing() -> None:

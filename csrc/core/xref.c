@@ -43,6 +43,7 @@ static void forget_targets(struct ota_xref *x)
         x->cache[i].key = 0;
         x->cache[i].shift = INT32_MIN;
     }
+    x->last_shift = 0;
 }
 
 void ota_xref_layout(struct ota_xref *x, void *tables)

@@ -36,7 +36,8 @@ enum ota_xref_kind {
     OTA_XREF_X86 = 9,
     OTA_XREF_MIPS = 10,
     OTA_XREF_RISCV = 11,
-    OTA_XREF_KINDS = 12
+    OTA_XREF_NUM32 = 12, /* numbers of things that stand in a row: when one is put in, all behind it are higher */
+    OTA_XREF_KINDS = 13
 };
 
 struct ota_xref_region {
@@ -112,6 +113,7 @@ enum ota_xref_form {
     OTA_XREF_RV_JAL,
     OTA_XREF_RV_AUIPC,
     OTA_XREF_RV_LOW12,
+    OTA_XREF_WORD_NUMBER,
     OTA_XREF_FORMS
 };
 
@@ -122,7 +124,7 @@ struct ota_xref_unit {
     uint8_t len;
     uint8_t kind;
     uint8_t form;
-    uint8_t guess; /* 0: as old; 1: from the map; 2: from the cache */
+    uint8_t guess; /* 0: as old; 1: from the map, or as the last number; 2: from the cache; 3: as numbers near it */
     uint8_t has_alt;
     uint8_t old[OTA_XREF_UNIT_MAX];
     uint8_t pred[OTA_XREF_UNIT_MAX];
@@ -219,6 +221,7 @@ struct ota_xref {
     struct ota_xref_region *regions;
     struct ota_xref_cached *cache;
     uint32_t cache_mask;
+    int32_t last_shift; /* of a number, that was learned */
 
     uint32_t old_pos;
     uint32_t new_pos;

@@ -156,6 +156,7 @@ uint64_t ota_xref_form_get(enum ota_xref_form form, uint32_t w, uint64_t pc)
     case OTA_XREF_T_MOVT:
         return thumb_imm16(t);
     case OTA_XREF_WORD32:
+    case OTA_XREF_WORD_NUMBER:
         return w;
     case OTA_XREF_WORD_PC:
     case OTA_XREF_WORD_BASE:
@@ -333,6 +334,7 @@ int ota_xref_form_put(enum ota_xref_form form, uint32_t *w, uint64_t pc, uint64_
         *w = (*w & 0xfff0f000u) | (f & 0xf000u) << 4 | (f & 0xfffu);
         return 1;
     case OTA_XREF_WORD32:
+    case OTA_XREF_WORD_NUMBER:
         *w = (uint32_t)target;
         return 1;
     case OTA_XREF_WORD_PC:

@@ -284,6 +284,10 @@ static void find_word(struct ota_xref *x, struct ota_xref_unit *u)
         u->form = OTA_XREF_WORD64;
         u->target = w | (uint64_t)ota_xref_word(u->old + 4) << 32;
         break;
+    case OTA_XREF_NUM32:
+        u->form = w != 0 ? OTA_XREF_WORD_NUMBER : OTA_XREF_NONE;
+        u->target = w;
+        break;
     case OTA_XREF_PC32:
         if (w != 0)
             found(x, u, OTA_XREF_WORD_PC, 0);

@@ -17,11 +17,11 @@
 #define OTA_XREF_LEVELS 32u /* of doubt */
 #define OTA_XREF_RUNS 3u
 #define OTA_XREF_RUN_STATES 8u
-#define OTA_XREF_FLAG_SETS 156u /* 124 forms and guesses, then numbers, then questions about copies and bytes */
-#define OTA_XREF_NUMBER_SET 124u
-#define OTA_XREF_OTHER_SET 140u
-#define OTA_XREF_WRONG_SETS 96u   /* kind, whether it refers, place */
-#define OTA_XREF_LITERAL_SETS 48u /* kind, place */
+#define OTA_XREF_FLAG_SETS 160u /* 128 forms and guesses, then numbers, then questions about copies and bytes */
+#define OTA_XREF_NUMBER_SET 128u
+#define OTA_XREF_OTHER_SET 144u
+#define OTA_XREF_WRONG_SETS 104u  /* kind, whether it refers, place */
+#define OTA_XREF_LITERAL_SETS 52u /* kind, place */
 #define OTA_XREF_BYTE_SETS (2u * OTA_XREF_WRONG_SETS + OTA_XREF_LITERAL_SETS)
 
 struct ota_xref_model {

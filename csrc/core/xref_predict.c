@@ -2,6 +2,8 @@
 #include "xref.h"
 #include "xref_form.h"
 
+#define NEAR_LOG 8u /* numbers that differ in their lower bits only are near each other */
+
 /* ---- the cache of learned targets -------------------------------------------------------------------------------- */
 
 static struct ota_xref_cached *cached(struct ota_xref *x, uint64_t target)
@@ -9,11 +11,45 @@ static struct ota_xref_cached *cached(struct ota_xref *x, uint64_t target)
     return &x->cache[ota_xref_hash((uint32_t)target, 0x51u) & x->cache_mask];
 }
 
-/* Where the target went: *out by the map, or by what was learned. 0: nowhere known. */
+/* What numbers near this one have in common: their shift. */
+static struct ota_xref_cached *cached_near(struct ota_xref *x, uint32_t number)
+{
+    return &x->cache[ota_xref_hash(number >> NEAR_LOG, 0x52u) & x->cache_mask];
+}
+
+static uint32_t near_key(uint32_t number)
+{
+    return number >> NEAR_LOG | 1u << 31;
+}
+
+/* Numbers are moved by as much as they themselves were last, those near them, or any: *best is
+ * the first of these that is known, *next the second. */
+static void shift_number(struct ota_xref *x, struct ota_xref_unit *u, uint64_t *best, uint64_t *next)
+{
+    const struct ota_xref_cached *same = cached(x, u->target), *near = cached_near(x, (uint32_t)u->target);
+    int is_near = near->shift != INT32_MIN && near->key == near_key((uint32_t)u->target);
+    int32_t shift = is_near ? near->shift : x->last_shift;
+
+    u->guess = is_near ? 3 : 1;
+    *best = (uint32_t)u->target + (uint32_t)shift;
+    *next = (uint32_t)u->target + (uint32_t)x->last_shift;
+    if (same->shift != INT32_MIN && same->key == (uint32_t)u->target) {
+        u->guess = 2;
+        *next = *best;
+        *best = (uint32_t)u->target + (uint32_t)same->shift;
+    }
+}
+
+/* Where the target went: *best by what was learned, else by the map; *by_map by the map alone. Of numbers *by_map is
+ * the second best. 0: nowhere known. */
 static int translate(struct ota_xref *x, struct ota_xref_unit *u, uint64_t *by_map, uint64_t *best)
 {
     struct ota_xref_cached *c;
 
+    if (u->form == OTA_XREF_WORD_NUMBER) {
+        shift_number(x, u, best, by_map);
+        return 1;
+    }
     if (!ota_xref_map_address(&x->map, u->target, by_map))
         return 0;
     *best = *by_map;
@@ -28,7 +64,7 @@ static int translate(struct ota_xref *x, struct ota_xref_unit *u, uint64_t *by_m
 
 /* ---- predicting -------------------------------------------------------------------------------------------------- */
 
-static const uint8_t unit_len[OTA_XREF_KINDS] = {4, 4, 8, 4, 4, 4, 4, 4, 2, 1, 4, 2};
+static const uint8_t unit_len[OTA_XREF_KINDS] = {4, 4, 8, 4, 4, 4, 4, 4, 2, 1, 4, 2, 4};
 
 static void put(const struct ota_xref_unit *u, uint64_t target, uint8_t *out, int *done)
 {
@@ -123,7 +159,7 @@ int ota_xref_predict(struct ota_xref *x, struct ota_xref_unit *u, uint32_t limit
         best = by_map;
         put(u, best, u->pred, &done);
     }
-    if (u->guess == 2 && by_map != best) {
+    if (u->guess >= 2 && by_map != best) {
         put(u, by_map, u->alt, &done);
         u->has_alt = (uint8_t)done;
     }
@@ -151,6 +187,19 @@ static int leaves_half(uint32_t form)
 {
     return form == OTA_XREF_A64_ADRP || form == OTA_XREF_RV_AUIPC || form == OTA_XREF_A32_MOVW ||
            form == OTA_XREF_T_MOVW;
+}
+
+static void learn_number(struct ota_xref *x, const struct ota_xref_unit *u, struct ota_xref_cached *same, int32_t shift)
+{
+    struct ota_xref_cached *near = cached_near(x, (uint32_t)u->target);
+
+    if (shift == INT32_MIN)
+        return;
+    same->key = (uint32_t)u->target;
+    same->shift = shift;
+    near->key = near_key((uint32_t)u->target);
+    near->shift = shift;
+    x->last_shift = shift;
 }
 
 void ota_xref_observe(struct ota_xref *x, const struct ota_xref_unit *u, const uint8_t *actual)
@@ -203,6 +252,10 @@ void ota_xref_observe(struct ota_xref *x, const struct ota_xref_unit *u, const u
     if (as_predicted || !same)
         return;
     c = cached(x, u->target);
+    if (u->form == OTA_XREF_WORD_NUMBER) {
+        learn_number(x, u, c, (int32_t)(now - old));
+        return;
+    }
     if ((int64_t)(target - u->target) <= INT32_MIN || (int64_t)(target - u->target) > INT32_MAX)
         return;
     c->key = (uint32_t)u->target;

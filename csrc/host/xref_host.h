@@ -43,6 +43,11 @@ uint32_t ota_elf_size(const uint8_t *data, uint32_t left);
  * equal. copy: image->size bytes. 0 or -OTA_E_RAM. */
 int ota_image_mask(const struct ota_image *image, uint8_t *copy);
 
+/* ---- xref_btf.c ---- */
+
+/* The same for type information of Linux kernels, where a sound header stands before it. 0 or -OTA_E_RAM. */
+int ota_image_mask_btf(const struct ota_image *image, uint8_t *copy);
+
 /* ---- xref_raw.c ---- */
 
 /* Find the instructions of an image that is no ELF file. */

@@ -131,5 +131,5 @@ int ota_image_mask(const struct ota_image *image, uint8_t *copy)
     mask_pointers(image, bare, copy);
     mask_tables(image, bare, copy);
     free(bare);
-    return 0;
+    return ota_image_mask_btf(image, copy);
 }

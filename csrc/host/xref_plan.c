@@ -12,9 +12,14 @@
  * not suit what the block is known to be. */
 #define MISS_COST 12u
 #define CHANGE_COST 60u
+#define CHANGE_COST_MAX (1u << 24)
 #define NO_CODE_COST 16u
 #define CODE_COST 4u
+#define NUMBER_COST 8u /* a number that is as predicted, but not as in old */
+#define NUMBER_MISS_COST 4u
+#define NEVER (1u << 20)
 #define CANDIDATES 8u
+#define CACHE 4096u /* as that of a model of the default size */
 
 struct candidate {
     uint32_t kind;
@@ -31,7 +36,7 @@ struct trial {
     uint32_t *cost; /* of each block, one candidate behind the other */
     uint8_t *from;  /* the candidate that the block before has when this one has this candidate */
     struct ota_xref_region region;
-    struct ota_xref_cached cached;
+    struct ota_xref_cached cached[CACHE]; /* of which only numbers use more than one */
     uint8_t window[65536];
 };
 
@@ -86,11 +91,23 @@ static void list_candidates(struct trial *t)
     add_candidate(t, OTA_XREF_PTR32, 0);
     add_candidate(t, image->wide ? OTA_XREF_PTR64 : OTA_XREF_PREL31, 0);
     add_candidate(t, OTA_XREF_PC32, 0);
+    add_candidate(t, OTA_XREF_NUM32, 0);
     add_candidate(t, OTA_XREF_BASE32, image->table_base);
     if (image->code_kind == OTA_XREF_THUMB)
         add_candidate(t, OTA_XREF_A32, 0);
     if (image->code_kind != OTA_XREF_RAW)
         add_candidate(t, image->code_kind, 0);
+}
+
+/* Numbers are learned here from all of the image, but by a board only where they are said to be: so they look better
+ * than they are. */
+static uint32_t cost_of(const struct ota_xref_unit *u, const uint8_t *actual)
+{
+    int number = u->kind == OTA_XREF_NUM32;
+
+    if (memcmp(u->pred, actual, u->len) != 0)
+        return MISS_COST + (number ? NUMBER_MISS_COST : 0) + u->len;
+    return number && memcmp(u->pred, u->old, u->len) != 0 ? NUMBER_COST : 0;
 }
 
 /* Add up what every block of old would cost, were all of it of this kind. */
@@ -99,8 +116,10 @@ static void try_kind(struct trial *t, const struct ota_xref_plan *plan, uint32_t
     struct ota_xref *x = &t->x;
 
     memset(&x->refs, 0, sizeof x->refs);
-    t->cached.key = 0;
-    t->cached.shift = INT32_MIN;
+    x->cache_mask = t->region.kind == OTA_XREF_NUM32 ? CACHE - 1 : 0;
+    for (uint32_t i = 0; i <= x->cache_mask; i++)
+        t->cached[i] = (struct ota_xref_cached){0, INT32_MIN};
+    x->last_shift = 0;
     for (uint32_t i = 0; i < plan->copy_count; i++) {
         uint32_t left = plan->copies[i].len;
 
@@ -111,9 +130,9 @@ static void try_kind(struct trial *t, const struct ota_xref_plan *plan, uint32_t
             struct ota_xref_unit u;
 
             (void)ota_xref_predict(x, &u, left); /* reading memory does not fail */
-            if (memcmp(u.pred, t->new_data + x->new_pos, u.len) != 0)
-                cost[x->old_pos / BLOCK] += MISS_COST + u.len;
-            ota_xref_observe(x, &u, t->new_data + x->new_pos);
+            cost[x->old_pos / BLOCK] += cost_of(&u, t->new_data + x->new_pos);
+            if (u.form != OTA_XREF_WORD_NUMBER || !ota_image_is_code(t->old_image, x->old_pos))
+                ota_xref_observe(x, &u, t->new_data + x->new_pos);
             x->old_pos += u.len;
             x->new_pos += u.len;
             left -= u.len;
@@ -121,8 +140,13 @@ static void try_kind(struct trial *t, const struct ota_xref_plan *plan, uint32_t
     }
 }
 
+static int is_code(uint32_t kind)
+{
+    return kind >= OTA_XREF_A64 && kind <= OTA_XREF_RISCV;
+}
+
 /* The candidate of the last block on the cheapest way; the way is in t->from. */
-static uint32_t cheapest(struct trial *t)
+static uint32_t cheapest(struct trial *t, uint32_t change_cost)
 {
     uint64_t total[CANDIDATES] = {0}, before[CANDIDATES];
     uint32_t best = 0;
@@ -132,12 +156,12 @@ static uint32_t cheapest(struct trial *t)
 
         memcpy(before, total, sizeof before);
         for (uint32_t k = 0; k < t->count; k++) {
-            uint64_t stay = before[k], change = before[best] + CHANGE_COST;
-            int suits = code == (t->candidates[k].kind >= OTA_XREF_A64);
+            uint64_t stay = before[k], change = before[best] + change_cost;
+            int suits = code == is_code(t->candidates[k].kind);
 
             t->from[(size_t)k * t->blocks + b] = (uint8_t)(change < stay ? best : k);
             total[k] = (change < stay ? change : stay) + t->cost[(size_t)k * t->blocks + b];
-            total[k] += suits ? 0 : code ? NO_CODE_COST : CODE_COST;
+            total[k] += suits ? 0 : !code ? CODE_COST : t->candidates[k].kind == OTA_XREF_NUM32 ? NEVER : NO_CODE_COST;
         }
         for (uint32_t k = 0; k < t->count; k++)
             if (total[k] < total[best])
@@ -146,9 +170,12 @@ static uint32_t cheapest(struct trial *t)
     return best;
 }
 
-static void set_regions(struct trial *t, struct ota_xref_plan *plan, uint32_t last)
+/* The regions on the way that ends with this candidate; returns how many there are, of which as many are set as there
+ * is room for. */
+static uint32_t set_regions(struct trial *t, struct ota_xref_plan *plan, uint32_t last)
 {
     uint8_t *chosen = t->from; /* the first row is not looked at any more once its block is behind */
+    uint32_t count = 0;
 
     for (uint32_t b = t->blocks; b-- > 0;) {
         uint32_t before = t->from[(size_t)last * t->blocks + b];
@@ -156,16 +183,27 @@ static void set_regions(struct trial *t, struct ota_xref_plan *plan, uint32_t la
         chosen[b] = (uint8_t)last;
         last = before;
     }
-    for (uint32_t b = 0; b < t->blocks && plan->region_count < plan->region_limit; b++) {
-        struct ota_xref_region *r = &plan->regions[plan->region_count];
+    for (uint32_t b = 0; b < t->blocks; b++) {
+        struct ota_xref_region *r;
 
-        if (b > 0 && chosen[b] == chosen[b - 1])
+        if ((b > 0 && chosen[b] == chosen[b - 1]) || count++ >= plan->region_limit)
             continue;
+        r = &plan->regions[count - 1];
         r->start = b * BLOCK;
         r->kind = t->candidates[chosen[b]].kind;
         r->base = t->candidates[chosen[b]].base;
-        plan->region_count++;
     }
+    plan->region_count = count < plan->region_limit ? count : plan->region_limit;
+    return count;
+}
+
+/* Regions that there is room for: the dearer another one, the fewer there are. */
+static void choose_regions(struct trial *t, struct ota_xref_plan *plan)
+{
+    uint32_t cost = CHANGE_COST;
+
+    while (set_regions(t, plan, cheapest(t, cost)) > plan->region_limit && cost < CHANGE_COST_MAX)
+        cost += cost / 2;
 }
 
 int ota_xref_find_regions(struct ota_xref_plan *plan, const struct ota_image *old_image,
@@ -189,7 +227,7 @@ int ota_xref_find_regions(struct ota_xref_plan *plan, const struct ota_image *ol
     t->x.window.cap = sizeof t->window;
     t->x.regions = &t->region;
     t->x.region_count = 1;
-    t->x.cache = &t->cached;
+    t->x.cache = t->cached;
     if (t->cost != NULL && t->from != NULL && t->x.map.by_old != NULL) {
         ota_xref_use_images(&t->x, old_image, new_image);
         ota_xref_map_sort(&t->x.map);
@@ -198,7 +236,7 @@ int ota_xref_find_regions(struct ota_xref_plan *plan, const struct ota_image *ol
             t->region.base = t->candidates[k].base;
             try_kind(t, plan, t->cost + (size_t)k * t->blocks);
         }
-        set_regions(t, plan, cheapest(t));
+        choose_regions(t, plan);
         status = 0;
     }
     free(t->x.map.by_old);

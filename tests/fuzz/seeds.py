@@ -17,6 +17,7 @@ from typing import Final
 
 import zstandard
 
+from code_samples import types
 from fuzz import programs
 from golden import builder as b
 from golden import views as v
@@ -178,14 +179,14 @@ def xrefs() -> Iterator[bytes]:
         yield head + b"\0" + bytes([payload[0] | 32]) + payload[1:]  # as if it had sections
     made = {name: pair for name, *pair in programs.pairs()}
     both = [made["mips"][side] + bytes(50) + made["thumb"][side] for side in (0, 1)]  # which has sections
-    for number, (old, new) in enumerate([*made.values(), both]):
+    for number, (old, new) in enumerate([*made.values(), both, [types(40), types(40, more=1)]]):
         yield _xref(old, new, number) + b"\1" + old + _xref_payload(old, new)
         yield _xref(new, old, number) + b"\1" + new + _xref_payload(new, old)
 
 
 def _xref(old: bytes, new: bytes, number: int) -> bytes:
     """Sizes and splits."""
-    return len(old).to_bytes(2, "big") + len(new).to_bytes(2, "big") + bytes([number * 40, 255 - number * 40])
+    return len(old).to_bytes(2, "big") + len(new).to_bytes(2, "big") + bytes([number * 30, 255 - number * 30])
 
 
 def _xref_payload(old: bytes, new: bytes) -> bytes:

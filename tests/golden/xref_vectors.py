@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from code_samples import pair
+from code_samples import pair, types
 from golden import builder as b
 from otastream.native import XrefOptions, diff_xref, xref_workspace
 
@@ -41,6 +41,7 @@ def _good() -> dict[str, Any]:
         "same": (text, text),
         "code": (old, new),
         "raw": (text, text[:100] + b"inserted" + text[90:200] + b"\0" * 40 + text[210:]),
+        "numbers": (types(40), types(40, more=1)),
         "moved": (text, text[200:] + text[:200]),
     }
     made = {}
