@@ -183,6 +183,9 @@ int ota_move_begin(struct ota_exec *ex, uint64_t dead);
 int ota_move_go(struct ota_exec *ex); /* until the dead block, or one that died on the way, is marked and left out */
 int ota_move_forget(struct ota_exec *ex);
 
+/* in_place_head.c */
+int ota_in_place_take(struct ota_exec *ex, uint64_t n); /* the next number, which in_place.field says */
+
 /* in_place_old.c */
 struct ota_source ota_in_place_source(struct ota_exec *ex); /* old content as the segment at work reads it */
 int ota_in_place_drop(struct ota_exec *ex, uint32_t seq);   /* the files that no segment after `seq` reads */

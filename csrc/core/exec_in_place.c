@@ -17,6 +17,30 @@
 
 /* ---- one unit ---------------------------------------------------------------------------------------------------- */
 
+/* Bytes of the journal that the segment before has handed over, or this one hands over, into the new journal. */
+static int copy_handed(struct ota_exec *ex, const struct ota_handed *from, uint32_t ready, int hash)
+{
+    uint64_t size = OTA_JOURNAL_BYTES + (uint64_t)ready + from->len;
+    uint64_t at = OTA_JOURNAL_BYTES + (uint64_t)(from->in_front ? 0 : ready);
+    uint32_t done = 0;
+    int st;
+    if (from->len == 0)
+        return 0;
+    ex->in_place.file_open = 0;
+    st = ex->port.image_open(ex->port.ctx, OTA_SLOT_COPY, ota_in_place_file(&ex->rec, 0), &size);
+    while (st == 0 && done < from->len) {
+        uint32_t n = from->len - done < sizeof ex->small ? from->len - done : (uint32_t)sizeof ex->small;
+        st = ex->port.read_at(ex->port.ctx, OTA_SLOT_COPY, at + done, ex->small, n);
+        if (st == 0)
+            st = ex->port.image_write(ex->port.ctx, ex->small, n);
+        if (hash)
+            ota_xxh64_update(&ex->hash, ex->small, n);
+        done += n;
+    }
+    (void)ex->port.close(ex->port.ctx, OTA_SLOT_COPY);
+    return st;
+}
+
 static int write_journal(struct ota_exec *ex, uint32_t ready)
 {
     struct ota_in_place *in = &ex->in_place;
@@ -28,9 +52,11 @@ static int write_journal(struct ota_exec *ex, uint32_t ready)
     j.ready = ready;
     j.rest = in->rest;
     j.digest = in->digest;
+    j.handed = in->handed;
     ota_journal_encode(&ex->rec, &j, raw);
     ex->report.changed = 1;
-    st = ex->port.image_begin(ex->port.ctx, ota_in_place_file(&ex->rec, 0), sizeof raw + (uint64_t)ready);
+    st = ex->port.image_begin(ex->port.ctx, ota_in_place_file(&ex->rec, 0),
+                              sizeof raw + (uint64_t)ready + in->handed.len);
     return st != 0 ? st : ex->port.image_write(ex->port.ctx, raw, sizeof raw);
 }
 
@@ -41,7 +67,8 @@ static int put_unit(struct ota_exec *ex)
     uint64_t at = (uint64_t)in->unit * ex->rec.unit;
     uint32_t len = ota_in_place_new_len(&ex->rec, in->unit);
     uint32_t done = 0;
-    uint64_t size = OTA_JOURNAL_BYTES + (uint64_t)len;
+    uint64_t from = OTA_JOURNAL_BYTES + (uint64_t)(in->handed.in_front ? in->handed.len : 0);
+    uint64_t size = OTA_JOURNAL_BYTES + (uint64_t)len + in->handed.len;
     int st;
     in->file_open = 0;
     st = ex->port.image_open(ex->port.ctx, OTA_SLOT_COPY, ota_in_place_file(&ex->rec, 0), &size);
@@ -49,7 +76,7 @@ static int put_unit(struct ota_exec *ex)
         st = ota_flash_writer_init_at(&ex->writer, &ex->target_flash, at, len, ex->block, ex->options.block_buffer);
     while (st == 0 && done < len) {
         uint32_t n = len - done < sizeof ex->small ? len - done : (uint32_t)sizeof ex->small;
-        st = ex->port.read_at(ex->port.ctx, OTA_SLOT_COPY, OTA_JOURNAL_BYTES + (uint64_t)done, ex->small, n);
+        st = ex->port.read_at(ex->port.ctx, OTA_SLOT_COPY, from + done, ex->small, n);
         if (st == 0)
             st = ota_flash_writer_write(&ex->writer, ex->small, n);
         done += n;
@@ -79,6 +106,8 @@ static int replace_unit(struct ota_exec *ex)
     if (st == 0)
         st = write_journal(ex, 0);
     if (st == 0)
+        st = copy_handed(ex, &in->handed, ota_in_place_new_len(&ex->rec, in->unit), 0);
+    if (st == 0)
         st = ex->port.image_commit(ex->port.ctx);
     if (st == 0)
         in->all = in->rest ^ digest;
@@ -94,6 +123,7 @@ static int check_scratch(struct ota_exec *ex)
     const struct ota_in_place *in = &ex->in_place;
     uint64_t need = OTA_JOURNAL_BYTES + (uint64_t)ota_in_place_new_len(&ex->rec, in->unit);
     unsigned i;
+    need += (uint64_t)in->handed.len + in->prior.len;
     for (i = 0; i < in->kept_count; i++)
         need += in->kept[i].len;
     return ex->scratch == 0 || need <= ex->scratch
@@ -131,6 +161,20 @@ static int decoder_begin(struct ota_exec *ex, uint64_t size)
     return ota_exec_decoder_begin(ex, &ex->source, size);
 }
 
+/* They stand in front of all segments, unless each of these has its own: between views all engines are begun anew. */
+static int has_tables(const struct ota_record *r)
+{
+    return r->engine == OTA_ENGINE_XREF && !ota_record_has_views(r);
+}
+
+static int tables_begin(struct ota_exec *ex)
+{
+    int st = decoder_begin(ex, ex->rec.size);
+    if (st == 0)
+        ota_engine_in_parts(ex->engine);
+    return st;
+}
+
 /* The tables of engine xref, which every segment needs, those that are in place already included. */
 static int tables_feed(struct ota_exec *ex, struct ota_in *in)
 {
@@ -151,13 +195,6 @@ static int tables_end(struct ota_exec *ex)
         return ota_exec_fail(ex, ERR(DELTA), "the tables end early");
     ex->in_place.field = OTA_SEGMENT_UNIT;
     return 0;
-}
-
-/* The tables stand in front of all segments, unless each of them has its own: between views all engines are begun anew.
- */
-static int has_tables(const struct ota_record *r)
-{
-    return r->engine == OTA_ENGINE_XREF && !ota_record_has_views(r);
 }
 
 static int segment_begin(struct ota_exec *ex)
@@ -181,27 +218,39 @@ static int segment_begin(struct ota_exec *ex)
     in->part_made = 0;
     if (has_tables(&ex->rec))
         return ota_engine_begin_part(ex->engine, (uint64_t)in->unit * ex->rec.unit, len, in->payload);
-    return decoder_begin(ex, in->before + len + in->behind);
+    if (!in->prior.in_front && (st = copy_handed(ex, &in->prior, 0, 1)) != 0)
+        return st;
+    return decoder_begin(ex, in->before + (len - in->prior.len) + in->behind);
 }
 
-/* Of what was made the unit's bytes go to the journal; those of parts that cross its ends, beyond these, to nobody. */
+/* Bytes [from, to) of the payload's new content that are among the ones just made. */
+static size_t among(const struct ota_in_place *in, size_t len, uint64_t from, uint64_t to, size_t *skip)
+{
+    uint64_t at = in->part_made;
+    *skip = at < from ? ota_clip_size(len, from - at) : 0;
+    at += *skip;
+    return at < to ? ota_clip_size(len - *skip, to - at) : 0;
+}
+
+/* Of what was made the unit's bytes go to the journal, and those that are handed over; others of parts that cross the
+ * unit's ends, to nobody. */
 static int sink_unit(struct ota_exec *ex, const uint8_t *made, size_t len)
 {
     struct ota_in_place *in = &ex->in_place;
-    uint64_t end = in->before + ota_in_place_new_len(&ex->rec, in->unit);
-    uint64_t at = in->part_made;
-    size_t skip = at < in->before ? ota_clip_size(len, in->before - at) : 0;
-    int st;
+    uint64_t from = in->before;
+    uint64_t to = from + (ota_in_place_new_len(&ex->rec, in->unit) - in->prior.len);
+    size_t skip;
+    size_t n = among(in, len, from, to, &skip);
+    if (n > 0)
+        ota_xxh64_update(&ex->hash, made + skip, n);
+    if (in->handed.in_front)
+        from -= in->handed.len;
+    else
+        to += in->handed.len;
+    n = among(in, len, from, to, &skip);
     in->part_made += len;
     (void)ota_exec_tick(ex);
-    made += skip;
-    at += skip;
-    len = at < end ? ota_clip_size(len - skip, end - at) : 0;
-    if (len == 0)
-        return 0;
-    ota_xxh64_update(&ex->hash, made, len);
-    st = ex->port.image_write(ex->port.ctx, made, len);
-    return ota_exec_wrote(ex, st, 0);
+    return n == 0 ? 0 : ota_exec_wrote(ex, ex->port.image_write(ex->port.ctx, made + skip, n), 0);
 }
 
 static int segment_feed(struct ota_exec *ex, struct ota_in *in)
@@ -232,6 +281,8 @@ static int segment_end(struct ota_exec *ex)
             return st;
         if (!in->engine_done)
             return ota_exec_fail(ex, ERR(DELTA), "the payload of a segment ends before its unit is complete");
+        if (in->prior.in_front && (st = copy_handed(ex, &in->prior, 0, 1)) != 0)
+            return st;
         if (ota_xxh64_value(&ex->hash) != in->digest)
             return ota_exec_fail(ex, ERR(RESULT), "the digest of a unit differs");
         in->file_open = 0;
@@ -239,7 +290,8 @@ static int segment_end(struct ota_exec *ex)
         if ((st = ex->port.image_commit(ex->port.ctx)) == 0 && (st = ota_in_place_drop(ex, in->seq)) == 0)
             st = replace_unit(ex);
     } else if (in->seq + 1 == in->resume) {
-        if (in->unit != in->journal.unit || in->digest != in->journal.digest)
+        if (in->unit != in->journal.unit || in->digest != in->journal.digest ||
+            in->handed.len != in->journal.handed.len || in->handed.in_front != in->journal.handed.in_front)
             return ota_exec_fail(ex, ERR(FORMAT), "the journal is of another payload");
         st = ota_in_place_drop(ex, in->seq);
         in->rest = in->journal.rest;
@@ -250,155 +302,11 @@ static int segment_end(struct ota_exec *ex)
     }
     in->made += ota_in_place_new_len(&ex->rec, in->unit);
     ex->report.bytes_done += ota_in_place_new_len(&ex->rec, in->unit);
+    in->prior = in->handed;
     in->seq++;
     in->unit++;
     in->field = OTA_SEGMENT_UNIT;
     return st;
-}
-
-/* ---- what stands in front of a segment --------------------------------------------------------------------------- */
-
-/* A number is a distance from here, either way; the place that it leads to is at most `most`. */
-static int go(uint64_t *place, uint64_t zigzag, uint64_t most)
-{
-    uint64_t distance = zigzag / 2 + zigzag % 2;
-    if (zigzag % 2 != 0 ? distance > *place : distance > most) /* both are below 2^63 */
-        return ERR(DELTA);
-    *place = zigzag % 2 != 0 ? *place - distance : *place + distance;
-    return *place <= most ? 0 : ERR(DELTA);
-}
-
-static int take_unit(struct ota_exec *ex, uint64_t zigzag)
-{
-    struct ota_in_place *in = &ex->in_place;
-    uint64_t units = ota_in_place_units(&ex->rec);
-    uint64_t unit = in->unit;
-    if (in->seq >= units || go(&unit, zigzag, units - 1) != 0)
-        return ERR(DELTA);
-    in->unit = (uint32_t)unit;
-    in->digest = 0;
-    in->digest_bytes = 0;
-    in->keeps = 0;
-    in->before = in->behind = 0;
-    in->read_count = 0;
-    in->range_end = unit * ex->rec.unit;
-    in->field = OTA_SEGMENT_DIGEST;
-    return 0;
-}
-
-static enum ota_segment_field after_ranges(const struct ota_exec *ex)
-{
-    return ota_record_has_views(&ex->rec) ? OTA_SEGMENT_READS : OTA_SEGMENT_PAYLOAD_LENGTH;
-}
-
-static int take_range(struct ota_exec *ex, uint64_t len)
-{
-    struct ota_in_place *in = &ex->in_place;
-    uint64_t end = (uint64_t)(in->unit + 1) * ex->rec.unit;
-    struct ota_kept *k;
-    if (end > ex->rec.source.size)
-        end = ex->rec.source.size;
-    if (in->kept_count == OTA_KEPT_MAX)
-        return ERR(DELTA);
-    if (len == 0 || in->range_end > end || len > end - in->range_end)
-        return ERR(DELTA);
-    k = &in->kept[in->kept_count++];
-    k->off = in->range_end;
-    k->len = (uint32_t)len;
-    k->pos = in->keeps;
-    k->seq = in->seq;
-    k->last_use = UINT32_MAX;
-    in->keeps += (uint32_t)len;
-    in->range_end += len;
-    in->field = --in->ranges > 0 ? OTA_SEGMENT_GAP : OTA_SEGMENT_LAST_USE;
-    return 0;
-}
-
-/* A range of old that the segment is made from. */
-static int take_read(struct ota_exec *ex, uint64_t len)
-{
-    struct ota_in_place *in = &ex->in_place;
-    struct ota_read *r = &in->reads[in->read_count];
-    uint64_t size = ex->rec.source.size;
-    uint64_t sum = in->read_count > 0 ? in->reads[in->read_count - 1].end : 0;
-    if (len == 0 || len > size - in->range_end || len > OTA_CONTENT_MAX - sum)
-        return ERR(DELTA);
-    r->off = in->range_end;
-    r->end = sum + len;
-    in->range_end += len;
-    in->read_count++;
-    in->field = --in->ranges > 0 ? OTA_SEGMENT_READ_FROM : OTA_SEGMENT_BEFORE;
-    return 0;
-}
-
-/* A number that is there with views only. */
-static int take_viewed(struct ota_exec *ex, uint64_t n)
-{
-    struct ota_in_place *in = &ex->in_place;
-    uint64_t start = (uint64_t)in->unit * ex->rec.unit;
-    switch (in->field) {
-    case OTA_SEGMENT_READS:
-        in->ranges = n;
-        in->range_end = start < ex->rec.source.size ? start : ex->rec.source.size;
-        in->field = n > 0 ? OTA_SEGMENT_READ_FROM : OTA_SEGMENT_BEFORE;
-        return n > OTA_READS_MAX ? ERR(DELTA) : 0;
-    case OTA_SEGMENT_READ_FROM:
-        in->field = OTA_SEGMENT_READ_LENGTH;
-        return go(&in->range_end, n, ex->rec.source.size);
-    case OTA_SEGMENT_READ_LENGTH:
-        return take_read(ex, n);
-    case OTA_SEGMENT_BEFORE:
-        in->before = n;
-        in->field = OTA_SEGMENT_BEHIND;
-        return n > start ? ERR(DELTA) : 0;
-    default: /* OTA_SEGMENT_BEHIND */
-        in->behind = n;
-        in->field = OTA_SEGMENT_PAYLOAD_LENGTH;
-        return n > ex->rec.size - start - ota_in_place_new_len(&ex->rec, in->unit) ? ERR(DELTA) : 0;
-    }
-}
-
-static int take_number(struct ota_exec *ex, uint64_t n)
-{
-    struct ota_in_place *in = &ex->in_place;
-    unsigned i;
-    int st;
-    switch (in->field) {
-    case OTA_SEGMENT_TABLES_LENGTH:
-        in->payload = n;
-        in->field = OTA_SEGMENT_TABLES;
-        if ((st = decoder_begin(ex, ex->rec.size)) == 0)
-            ota_engine_in_parts(ex->engine);
-        return st;
-    case OTA_SEGMENT_UNIT:
-        return take_unit(ex, n);
-    case OTA_SEGMENT_RANGES:
-        in->ranges = n;
-        in->field = n > 0 ? OTA_SEGMENT_GAP : after_ranges(ex);
-        return n > OTA_KEPT_MAX ? ERR(DELTA) : 0;
-    case OTA_SEGMENT_GAP:
-        if (n > ex->rec.unit)
-            return ERR(DELTA);
-        in->range_end += n;
-        in->field = OTA_SEGMENT_LENGTH;
-        return 0;
-    case OTA_SEGMENT_LENGTH:
-        return take_range(ex, n);
-    case OTA_SEGMENT_LAST_USE:
-        if (n == 0 || n > ota_in_place_units(&ex->rec) - in->seq)
-            return ERR(DELTA);
-        for (i = 0; i < in->kept_count; i++)
-            if (in->kept[i].seq == in->seq)
-                in->kept[i].last_use = in->seq + (uint32_t)n;
-        in->field = after_ranges(ex);
-        return 0;
-    case OTA_SEGMENT_PAYLOAD_LENGTH:
-        in->payload = n;
-        in->field = OTA_SEGMENT_PAYLOAD;
-        return segment_begin(ex);
-    default:
-        return take_viewed(ex, n);
-    }
 }
 
 int ota_in_place_feed(struct ota_exec *ex, const uint8_t *data, size_t len)
@@ -425,7 +333,11 @@ int ota_in_place_feed(struct ota_exec *ex, const uint8_t *data, size_t len)
         } else if ((st = ota_varint_read(&in->number, &all)) == OTA_DONE) {
             uint64_t n = in->number.value;
             memset(&in->number, 0, sizeof in->number);
-            st = take_number(ex, n);
+            st = ota_in_place_take(ex, n);
+            if (st == 0 && in->field == OTA_SEGMENT_TABLES)
+                st = tables_begin(ex);
+            else if (st == 0 && in->field == OTA_SEGMENT_PAYLOAD)
+                st = segment_begin(ex);
         } else if (st == OTA_WANT_INPUT) {
             return 0;
         }
@@ -477,6 +389,8 @@ int ota_in_place_finish(struct ota_exec *ex)
     int st;
     if (in->field != OTA_SEGMENT_UNIT || in->number.bytes != 0)
         return ota_exec_fail(ex, ERR(DELTA), "the payload ends within a segment");
+    if (in->prior.len > 0)
+        return ota_exec_fail(ex, ERR(DELTA), "the last segment hands bytes over");
     ex->report.bytes_done += ex->rec.size - (in->made < ex->rec.size ? in->made : ex->rec.size);
     (void)ex->port.node_close(ex->port.ctx, OTA_SLOT_TARGET);
     if ((st = ota_in_place_look(ex, OTA_NODE_READ, &state)) != 0)

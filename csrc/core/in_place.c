@@ -10,6 +10,8 @@
 
 static const uint8_t magic[8] = {0x89, 'O', 'T', 'A', 'J', '\r', '\n', 0x01};
 
+#define HANDED_IN_FRONT (UINT32_C(1) << 31)
+
 /* ---- names and sizes --------------------------------------------------------------------------------------------- */
 
 uint64_t ota_in_place_end(const struct ota_record *r)
@@ -76,7 +78,7 @@ void ota_journal_encode(const struct ota_record *r, const struct ota_journal *j,
     ota_put_le(out + 16, j->seq, 4);
     ota_put_le(out + 20, j->unit, 4);
     ota_put_le(out + 24, j->ready, 4);
-    ota_put_le(out + 28, 0, 4);
+    ota_put_le(out + 28, j->handed.len | (j->handed.len > 0 && j->handed.in_front ? HANDED_IN_FRONT : 0), 4);
     ota_put_le(out + 32, j->rest, 8);
     ota_put_le(out + 40, j->digest, 8);
     ota_put_le(out + 48, r->size, 8);
@@ -102,10 +104,12 @@ int ota_journal_load(struct ota_exec *ex, struct ota_journal *j)
     j->seq = (uint32_t)ota_get_le(raw + 16, 4);
     j->unit = (uint32_t)ota_get_le(raw + 20, 4);
     j->ready = (uint32_t)ota_get_le(raw + 24, 4);
+    j->handed.len = (uint32_t)ota_get_le(raw + 28, 4) & ~HANDED_IN_FRONT;
+    j->handed.in_front = raw[31] >> 7;
     j->rest = ota_get_le(raw + 32, 8);
     j->digest = ota_get_le(raw + 40, 8);
     ota_journal_encode(r, j, want);
-    if (memcmp(raw, want, sizeof raw) != 0 || size != sizeof raw + (uint64_t)j->ready)
+    if (memcmp(raw, want, sizeof raw) != 0 || size != sizeof raw + (uint64_t)j->ready + j->handed.len)
         return 0;
     return j->unit < ota_in_place_units(r) && j->seq < ota_in_place_units(r) &&
            (j->ready == 0 || j->ready == ota_in_place_new_len(r, j->unit));

@@ -2,6 +2,7 @@
  *
  * in_place.c       what the node and the journal say: new, old, or in the middle
  * exec_in_place.c  the payload: segment after segment
+ * in_place_head.c  what stands in front of a segment's payload
  * in_place_old.c   old content, where it stands still or was kept
  * in_place_move.c  a block of NAND that dies
  */
@@ -31,6 +32,7 @@ enum ota_segment_field {
     OTA_SEGMENT_READ_LENGTH,
     OTA_SEGMENT_BEFORE,
     OTA_SEGMENT_BEHIND,
+    OTA_SEGMENT_HANDED,
     OTA_SEGMENT_PAYLOAD_LENGTH,
     OTA_SEGMENT_PAYLOAD
 };
@@ -50,6 +52,13 @@ struct ota_read {
     uint64_t end; /* in what they are joined to */
 };
 
+/* Bytes beyond its unit that a segment makes and the one that follows gets: the end of the unit in front of it, or the
+ * beginning of the one behind it. They stand in the journal. */
+struct ota_handed {
+    uint32_t len;
+    int in_front;
+};
+
 /* The journal: how far an update in place has come. */
 struct ota_journal {
     uint32_t seq;    /* number of the segment */
@@ -57,6 +66,7 @@ struct ota_journal {
     uint32_t ready;  /* new bytes that are in the journal and belong to that unit; 0: they are in place */
     uint64_t rest;   /* digest of all other units */
     uint64_t digest; /* digest of the new bytes */
+    struct ota_handed handed;
 };
 
 #define OTA_MOVE_BYTES 40
@@ -80,6 +90,8 @@ struct ota_in_place {
     uint64_t before;          /* bytes that it makes in front of the unit's: of a part that the unit begins in */
     uint64_t behind;          /* and behind them */
     uint64_t part_made;       /* bytes that it has made, those included */
+    struct ota_handed handed; /* of these, what the segment that follows gets */
+    struct ota_handed prior;  /* what this one gets of the segment before */
     uint64_t made;            /* bytes of new in the segments so far */
     uint32_t seq;             /* number of the segment */
     uint32_t unit;            /* the unit that it replaces */

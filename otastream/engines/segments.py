@@ -43,6 +43,7 @@ class SegmentChecker:
         self._units = -(-size // unit)
         self._inside = False
         self._kept: list[tuple[int, int]] = []  # last use and number of ranges, of each segment that keeps any
+        self._handed = 0  # bytes that the segment before has made for this one: < 0 in front of its unit, > 0 behind it
         self._next = self._run()
         self._want = next(self._next)
 
@@ -54,8 +55,8 @@ class SegmentChecker:
 
     def finish(self) -> None:
         """The payload has ended."""
-        if self._inside:
-            raise error(Code.DELTA, "the payload ends within a segment")
+        if self._inside or self._handed:
+            raise error(Code.DELTA, "the payload ends within a segment, or before one that bytes were made for")
 
     def _run(self) -> Bytes:
         """Gives how many bytes it can take, gets at most that many."""
@@ -65,7 +66,10 @@ class SegmentChecker:
         while True:
             zigzag = yield from self._number()
             self._inside = True
-            following = 1 + (yield from self._segment(number, following + (zigzag + 1) // 2 * (-1) ** (zigzag % 2)))
+            unit = following + (zigzag + 1) // 2 * (-1) ** (zigzag % 2)
+            if self._handed and unit != following - 2 * (self._handed < 0):
+                raise error(Code.DELTA, f"segment {number} is not of the unit that bytes were made for")
+            following = 1 + (yield from self._segment(number, unit))
             self._inside = False
             number += 1
 
@@ -127,9 +131,14 @@ class SegmentChecker:
             at, old = at + length, old + length
         before = yield from self._number()
         behind = yield from self._number()
-        if before > start or behind > self._size - start - content:
-            raise error(Code.DELTA, "a segment makes what new does not have")
-        return old, before + content + behind
+        prior, zigzag = self._handed, (yield from self._number())
+        self._handed = (zigzag + 1) // 2 * (-1) ** (zigzag % 2)
+        if before > start * (prior <= 0) or behind > (self._size - start - content) * (prior >= 0):
+            raise error(Code.DELTA, "a segment makes what new does not have, or what was made before")
+        other = self._unit if self._handed < 0 else self._size - start - content
+        if not -before <= self._handed <= behind or (self._handed and abs(self._handed) >= min(self._unit, other)):
+            raise error(Code.DELTA, "a segment hands over what it does not make, or all of a unit")
+        return old, before + content - abs(prior) + behind
 
     def _tables(self) -> Bytes:
         self._inside = True

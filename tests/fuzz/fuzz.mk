@@ -37,7 +37,7 @@ $(FUZZ_TARGETS:%=$(FUZZ)/%): $(FUZZ)/%: tests/fuzz/fuzz_%.c $(FUZZ_SOURCES) $(wi
 # What the inputs that are known - seeds, what was found here and what is kept - reach of the files that a target is for.
 FUZZ_OF_records  := core/wire.c core/cbor.c
 FUZZ_OF_exec     := core/exec.c core/exec_expect.c core/exec_node.c core/exec_payload.c core/exec_tree.c core/exec_in_place.c \
-	core/in_place.c core/in_place_old.c core/in_place_move.c core/exec_env.c core/flash.c
+	core/in_place.c core/in_place_head.c core/in_place_old.c core/in_place_move.c core/exec_env.c core/flash.c
 FUZZ_OF_frames   := board/frames.c
 FUZZ_OF_codec    := board/codec.c
 FUZZ_OF_bspatch  := core/bspatch.c

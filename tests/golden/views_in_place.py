@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from golden import builder as b
@@ -17,10 +17,10 @@ _TEXT: Final = b"hello, board\n"
 _SMALL: Final = b"hello, bored\n"  # what readers are tried with
 
 
-def reads(ranges: Sequence[tuple[int, int]], before: int = 0, behind: int = 0) -> bytes:
-    """ranges: (zigzag of where it begins minus where the one before ended, length)."""
+def reads(ranges: Sequence[tuple[int, int]], before: int = 0, behind: int = 0, handed: int = 0) -> bytes:
+    """ranges: (zigzag of where it begins minus where the one before ended, length). handed: a zigzag, too."""
     listed = b"".join(b.varint(zigzag) + b.varint(length) for zigzag, length in ranges)
-    return b.varint(len(ranges)) + listed + b.varint(before) + b.varint(behind)
+    return b.varint(len(ranges)) + listed + b.varint(before) + b.varint(behind) + b.varint(handed)
 
 
 def front(listed: bytes, parts: Sequence[tuple[int, int, int, int]] = ()) -> bytes:
@@ -36,15 +36,46 @@ def _package(old: bytes, new: bytes, payload: bytes, needs: Sequence[str] = _NEE
 
 
 def good() -> Iterator[tuple[str, bytes]]:
-    """The middle first, made together with the ends of both neighbours; what it keeps nobody reads."""
+    """The middle first, made together with the ends of both neighbours, of which the first gets its own; what it keeps
+    nobody reads. Then the first, which gets the last bytes of it and hands over none; then the last, whole.
+    """
     middle = front(v.keep(1996, 2 * 2100) + v.keep(2100, 2 * 4096 - 1) + v.plain(104)) + b.triple([], b"x" * 104)
-    about = reads([(2 * 1904, 2100), (2 * 8000 - 1, 1996)], 96, 8)
+    about = reads([(2 * 1904, 2100), (2 * 8000 - 1, 1996)], 96, 8, 2 * 90 - 1)
     payload = b.segment(1, NEW[4096:8192], middle, kept=[(1904, 2000)], last=1, reads=about)
-    first = front(v.plain(4000) + v.keep(96, 0)) + b.triple([], bytes(4000))
-    payload += b.segment(-2, NEW[:4096], first, reads=reads([(200, 96)]))
+    first = front(v.plain(4000) + v.keep(6, 0)) + b.triple([], bytes(4000))
+    payload += b.segment(-2, NEW[:4096], first, reads=reads([(200, 6)]))
     last = front(v.plain(1808)) + b.triple([], b"x" * 1808)
     payload += b.segment(1, NEW[8192:], last, reads=reads([]))
     yield "in-place-views", _package(OLD, NEW, payload)
+    yield "in-place-views-handed-on", _package(OLD, NEW, _handed_on())
+
+
+def _handed_on() -> bytes:
+    """From the first to the last, each of which hands over what it has made of the next one."""
+    one = front(v.plain(4000) + v.keep(1996, 0)) + b.triple([], bytes(4000))
+    payload = b.segment(0, NEW[:4096], one, reads=reads([(200, 1996)], 0, 1900, 2 * 1900))
+    two = front(v.keep(2100, 0) + v.plain(1000)) + b.triple([], b"x" * 1000)
+    payload += b.segment(0, NEW[4096:8192], two, reads=reads([(2 * 1904, 2100)], 0, 904, 2 * 900))
+    three = front(v.plain(908)) + b.triple([], b"x" * 908)
+    return payload + b.segment(0, NEW[8192:], three, reads=reads([]))
+
+
+def _unit(distance: int, number: int, about: bytes, made: int) -> bytes:
+    """A segment of this unit, all of it zeros, with so many bytes in all."""
+    content = bytes(min(_UNIT, len(NEW) - number * _UNIT))
+    return b.segment(distance, content, front(v.plain(made)) + b.triple([], bytes(made)), reads=about)
+
+
+def handed() -> Mapping[str, bytes]:
+    """Packages from OLD on that hand over what they must not; the golden readers have no old of several units."""
+    payloads = {
+        "handed-to-nobody": _unit(0, 0, reads([], 0, 9, 18), _UNIT + 9),
+        "handed-to-another": _unit(0, 0, reads([], 0, 9, 18), _UNIT + 9) + _unit(1, 2, reads([]), 1808),
+        "handed-to-the-other-side": _unit(1, 1, reads([], 9, 9, 18), _UNIT + 18) + _unit(-2, 0, reads([]), _UNIT),
+        "made-twice": _unit(0, 0, reads([], 0, 9, 18), _UNIT + 9) + _unit(0, 1, reads([], 9), _UNIT),
+        "all-of-a-unit-is-handed": _unit(1, 1, reads([], 0, 1808, 2 * 1808), _UNIT + 1808),
+    }
+    return {name: _package(OLD, NEW, payload) for name, payload in payloads.items()}
 
 
 def bad() -> Iterator[tuple[str, bytes]]:
@@ -62,6 +93,10 @@ def bad() -> Iterator[tuple[str, bytes]]:
         "reads-huge": (reads([(0, 2**63 - 1)]), whole),
         "before-new": (reads([(0, 13)], 1), front(v.plain(14)) + b.triple([], bytes(14))),
         "behind-new": (reads([(0, 13)], 0, 1), front(v.plain(14)) + b.triple([], bytes(14))),
+        "hands-over-what-it-does-not-make": (reads([(0, 13)], 0, 0, 2), whole),
+        "hands-over-in-front-of-the-image": (reads([(0, 13)], 0, 0, 1), whole),
+        "hands-over-much": (reads([(0, 13)], 0, 0, 2**63 - 1), whole),
+        "no-handed": (reads([(0, 13)])[:-1], whole),
         "behind-huge": (reads([(0, 13)], 0, 2**63 - 1), whole),
         "cut-in-reads": (all_of_old[:-3], b""),
         "cut-in-front": (all_of_old, front(v.plain(13))[:-1]),

@@ -415,6 +415,18 @@ class _Wide(PackOptions):
         super().__init__(scratch=least_scratch(65536) + 4096, **options)
 
 
+class _HandingOn(_InPlace):
+    """Enough for a unit to hand over what it has made of a part that it shares with the next one."""
+
+    def __init__(self, **options: Any) -> None:
+        PackOptions.__init__(self, scratch=least_scratch(16384) + 12288, **options)
+
+
+class _WideHandingOn(_Wide):
+    def __init__(self, **options: Any) -> None:
+        PackOptions.__init__(self, scratch=least_scratch(65536) + 12288, **options)
+
+
 def _in_place(case: Case, new: bytes, options: type[PackOptions]) -> None:
     """The delta of a node onto itself, without a second copy of the image."""
     old = _blob(11, _SIZE)
@@ -466,11 +478,13 @@ def in_place_xref_wide(case: Case) -> None:
 
 
 def _packed(seed: int, count: int, *, front: int = 0) -> bytes:
-    """An image of gzip members, of which every other one changes; front: bytes that are put in in front."""
+    """An image of gzip members, of which two in three change; front: bytes that are put in in front, and the first
+    members change places with the others.
+    """
     out = bytearray(_blob(40, 3000 + front))
-    for number in range(count):
+    for number in (*range(3 * bool(front), count), *range(3 * bool(front))):
         text = _blob(41 + number, 4500).hex().encode()
-        if number % 2:
+        if number % 3:
             text = text[: 400 * seed] + b"changed" + text[400 * seed :]
         out += gzip.compress(text, 9, mtime=0) + _blob(60, 100)
     return bytes(out)
@@ -488,11 +502,11 @@ def _in_place_view(case: Case, count: int, options: type[PackOptions]) -> None:
 
 
 def in_place_view(case: Case) -> None:
-    _in_place_view(case, 14, _InPlace)
+    _in_place_view(case, 14, _HandingOn)
 
 
 def in_place_view_wide(case: Case) -> None:
-    _in_place_view(case, 34, _Wide)
+    _in_place_view(case, 34, _WideHandingOn)
 
 
 def in_place_and_more(case: Case) -> None:
