@@ -22,6 +22,7 @@ from otastream.engines import ENGINES
 from otastream.engines.order import least_scratch
 from otastream.engines.xref import workspace
 from otastream.errors import Code, OtaError
+from otastream.inspection import verify_package
 from otastream.model import CodingId, EngineId, View
 from otastream.native import ExecOptions, Executor
 from otastream.pack import PackOptions, pack_release
@@ -263,15 +264,39 @@ def test_what_the_scratch_does_not_hold_is_sent() -> None:
     assert len(large) < len(small) < len(new)
 
 
+@pytest.mark.parametrize("grows", [True, False])
+def test_parts_that_cross_into_the_next_unit_are_made_once(grows: bool) -> None:
+    """Whichever way the units are gone through."""
+    small, large = image(0), image(2)
+    old, new = (small, large) if grows else (large, small)
+    found = expand(old, new, allowed=codings.present(), memory=MEMORY)
+    assert found is not None
+    assert not isinstance(found, str)
+    planned = views_in_place(old, new, found, unit=UNIT, scratch=24_000, memory=MEMORY)
+    assert planned is not None
+    assert planned.handed > UNIT
+
+
 # ---- what others send -----------------------------------------------------------------------------------------------
 
 
-def test_the_golden_package_makes_new(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["in-place-views", "in-place-views-handed-on"])
+def test_the_golden_packages_make_new(tmp_path: Path, name: str) -> None:
     """Segments that are made together with the ends of their neighbours, from ranges in any order."""
-    path = Path(golden.__file__).parent / "good/in-place-views.ota"
+    path = Path(golden.__file__).parent / f"good/{name}.ota"
     (tmp_path / "a").write_bytes(golden.OLD)
     assert _execute(tmp_path, b"".join(decompress(verify(read(str(path)))))) is None
     assert (tmp_path / "a").read_bytes() == golden.NEW
+
+
+@pytest.mark.parametrize("name", golden.handed())
+def test_what_must_not_be_handed_over(tmp_path: Path, name: str) -> None:
+    (tmp_path / "p.ota").write_bytes(golden.handed()[name])
+    (tmp_path / "a").write_bytes(golden.OLD)
+    assert _execute(tmp_path, b"".join(decompress(verify(read(str(tmp_path / "p.ota")))))) is Code.DELTA
+    with pytest.raises(OtaError) as caught:
+        list(verify_package(str(tmp_path / "p.ota")).entries)
+    assert caught.value.code is Code.DELTA
 
 
 _REFUSED = {Code.DELTA, Code.RESULT, Code.LIMIT, Code.FORMAT, Code.UNSUPPORTED, Code.VERIFY}

@@ -1,9 +1,9 @@
 """Deltas of a compressed image onto itself: views in place, docs/SPEC.md section 6.4.2.
 
 Each unit of new is made by a run of its own, between views of its own: of the parts of new that it touches, and of the
-parts of old that they are like. A part that two units share is made for both. What a unit reads of old is whole packed
-parts, which stand where they stood or were kept. Where the scratch does not hold all of them, units go without those
-that save least.
+parts of old that they are like. A part that two units share is made for the first of them, which hands over what is the
+other's if that is the next one; else it is made for both. What a unit reads of old is whole packed parts, which stand
+where they stood or were kept. Where the scratch does not hold all of them, units go without those that save least.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import tempfile
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final
 
 from otastream.engines import Engine
 from otastream.engines.in_place import InPlace, SegmentWriter, check_units
-from otastream.engines.order import Piece, Plan, Range, least_scratch, plan
+from otastream.engines.order import Piece, Plan, Range, journals, least_scratch, plan
 from otastream.engines.payload import Payload
 from otastream.model import READS_MAX, UNIT_MAX
 from otastream.native import Buffer, diff_pieces
@@ -29,6 +30,10 @@ _LITERAL: Final = 0.3
 """What a byte of what images expand to costs in a package, about, if it is sent."""
 _DELTA: Final = 0.03
 """The same if it is made from old."""
+_SEGMENT: Final = 300
+"""The same for a segment: head, front, and tables and a model of its own."""
+_KEPT: Final = 0.02
+"""What writing a byte to the scratch may save, at least: it takes time and wears the flash."""
 _SHARES: Final = (1 / 200, 1 / 50, 1 / 12, 1 / 5)
 """A range of old whose reading saves less than this share of its bytes is not kept. What is best depends on the image:
 with a scratch of 256 KiB most of what is lost otherwise is lost for parts of which little is read.
@@ -63,6 +68,9 @@ class _Read:
     def worth(self, share: float) -> bool:
         return self.gain >= max(_LEAST, share * (self.end - self.start))
 
+
+_HANDED: Final = (2, 5, 10)
+"""Parts of the room for what is kept that a step may take for what it hands over, or was handed; all are tried."""
 
 _Reads = dict[int, list[_Read]]
 """For each unit that changes what it reads."""
@@ -153,41 +161,104 @@ class _Images:
 
 
 @dataclass(frozen=True, slots=True)
+class _Make:
+    """What the segment of a unit makes: bytes [start, end) of new, and ends of parts in front of them and behind. The
+    rest of the unit was made by the segment before; handed: so many bytes in front of it (< 0) or behind (> 0) are for
+    the one that follows.
+    """
+
+    start: int
+    end: int
+    handed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class _Choice:
-    """A plan, what each unit reads in it, and about what it costs."""
+    """A plan, what the segment of each unit makes and reads in it, and about what it costs."""
 
     plan: Plan
+    makes: dict[int, _Make]
     reads: _Reads
     cost: float
 
 
 def _choose(images: _Images, unit: int, scratch: int) -> _Choice:
-    """The best plan with units of this size."""
-    slices = {}
+    """The best plan with units of this size: first without bytes that are handed over, then in several orders with."""
+    makes = {}
     for n in range(-(-len(images.new) // unit)):
         start, end = n * unit, min((n + 1) * unit, len(images.new))
         if images.new[start:end] != images.old[start:end]:
-            slices[n] = images.touched(start, end)
+            makes[n] = _Make(start, end)
+    best = _settle(images, makes, unit, scratch)
+    found = [best]
+    room = scratch - least_scratch(unit)
+    for order in ([step.unit for step in best.plan.steps], sorted(makes, reverse=True), sorted(makes)):
+        tried: list[dict[int, _Make]] = []
+        for part in _HANDED:
+            handing = _handing(images, makes, order, min(unit, room // part))
+            if handing not in tried and handing != makes:
+                tried.append(handing)
+                found.append(_settle(images, handing, unit, scratch, order))
+    return min(found, key=_cost)
+
+
+def _cost(choice: _Choice) -> float:
+    return choice.cost
+
+
+def _handing(images: _Images, makes: dict[int, _Make], order: list[int], most: int) -> dict[int, _Make]:
+    """The same if parts that cross from a unit into the next one of the order are made once, unless that hands over
+    more than so many bytes.
+    """
+    made = dict(makes)
+    for n, m in pairwise(order):
+        if abs(n - m) != 1:
+            continue
+        border = makes[max(n, m)].start
+        part = images.touched(border, border + 1)[0]
+        if not part.start < border < part.end or part.segment.kind is not Kind.CODED:
+            continue
+        size = part.end - border if n < m else border - part.start
+        if size <= most and size < makes[m].end - makes[m].start:
+            made[n] = replace(made[n], handed=size if n < m else -size)
+            made[m] = replace(made[m], start=part.end) if n < m else replace(made[m], end=part.start)
+    return made
+
+
+def _settle(
+    images: _Images, makes: dict[int, _Make], unit: int, scratch: int, order: list[int] | None = None
+) -> _Choice:
+    """The best plan for these, in this order if there is one."""
+    slices = {n: images.touched(make.start, make.end) for n, make in makes.items()}
     reads = {n: images.reads(items) for n, items in slices.items()}
-    best: _Choice | None = None
-    for share in _SHARES:
-        made = _settle(reads, unit, scratch, share)
-        if best is None or made.cost < best.cost:
-            best = made
-    assert best is not None  # noqa: S101 - there are shares
+    handed = {n: abs(make.handed) for n, make in makes.items()}
     expanded = sum(item.high - item.low for items in slices.values() for item in items)
-    return _Choice(best.plan, best.reads, best.cost + _DELTA * expanded)
+    best: tuple[float, Plan, _Reads] | None = None
+    for share in _SHARES:
+        made, chosen = _planned(reads, handed, unit, scratch, share, order)
+        lost = sum(r.gain for n, items in reads.items() for r in set(items) - set(chosen[n]))
+        cost = lost + _KEPT * made.moved
+        if best is None or cost < best[0]:
+            best = cost, made, chosen
+    assert best is not None  # noqa: S101 - there are shares
+    return _Choice(best[1], makes, best[2], best[0] + _DELTA * expanded + _SEGMENT * len(makes))
 
 
-def _settle(reads: _Reads, unit: int, scratch: int, share: float) -> _Choice:
+def _planned(
+    reads: _Reads, handed: dict[int, int], unit: int, scratch: int, share: float, order: list[int] | None
+) -> tuple[Plan, _Reads]:
     """A plan in which everything that is kept is read, and everything that is read is there."""
 
     def planned(chosen: _Reads, order: list[int] | None) -> tuple[Plan, _Reads]:
         pieces = {n: [Piece(0, item.start, item.end - item.start) for item in items] for n, items in chosen.items()}
-        made = plan(pieces, unit=unit, scratch=scratch, whole=True, order=order)
+        beside = None
+        if order is not None:
+            sizes = [handed[n] for n in order]
+            beside = [journals(unit, *pair) for pair in zip(sizes, [0, *sizes], strict=False)]
+        made = plan(pieces, unit=unit, scratch=scratch, whole=True, order=order, beside=beside)
         return made, {n: _whole(items, made.pieces[n]) for n, items in chosen.items()}
 
-    made, chosen = planned({n: [r for r in items if r.worth(share)] for n, items in reads.items()}, None)
+    made, chosen = planned({n: [r for r in items if r.worth(share)] for n, items in reads.items()}, order)
     order = [step.unit for step in made.steps]
     number = {n: i for i, n in enumerate(order)}
 
@@ -201,10 +272,8 @@ def _settle(reads: _Reads, unit: int, scratch: int, share: float) -> _Choice:
     while True:
         made, left = planned(chosen, order)
         if not made.dropped:
-            break
+            return made, chosen
         chosen = left
-    lost = sum(r.gain for n, items in reads.items() for r in set(items) - set(chosen[n]))
-    return _Choice(made, chosen, lost)
 
 
 def _whole(reads: list[_Read], left: list[Piece]) -> list[_Read]:
@@ -242,11 +311,11 @@ def _united(ranges: Iterable[Range]) -> list[Range]:
 
 
 class _Run:
-    """What makes one unit: ranges of old, joined; a front; what the engine sees of both sides."""
+    """What makes one unit, from this offset on: ranges of old, joined; a front; what the engine sees of both sides."""
 
-    def __init__(self, images: _Images, start: int, end: int, reads: list[_Read]) -> None:
+    def __init__(self, images: _Images, at: int, make: _Make, reads: list[_Read]) -> None:
         self._images, self._reads = images, [item for item in reads if item.part is not None]
-        self._slices = images.touched(start, end)
+        self._slices = images.touched(make.start, make.end)
         self._ranges = _united((item.start, item.end) for item in reads)
         self._bases: list[int] = []
         size = 0
@@ -258,12 +327,13 @@ class _Run:
         while self.front.memory > images.memory and self.front.points:
             self.front.points -= 1
             self.encoded = self.front.encode()
-        gap = min(start, len(images.old))
+        gap = min(at, len(images.old))
         self.about = bytearray(varint(len(self._ranges)))
         for low, high in self._ranges:
             self.about += zigzag(low - gap) + varint(high - low)
             gap = high
-        self.about += varint(start - self._slices[0].start) + varint(self._slices[-1].end - end)
+        self.about += varint(make.start - self._slices[0].start) + varint(self._slices[-1].end - make.end)
+        self.about += zigzag(make.handed)
 
     def _joined(self, at: int, end: int) -> int | None:
         """Where bytes [at, end) of old are in the ranges; None: not there."""
@@ -309,12 +379,13 @@ class _Run:
 
 class ViewsInPlace:
     """How an image becomes another one on the node that holds it, between views. front: what any segment needs of the
-    board at most, without lists.
+    board at most, without lists; handed: bytes that segments make for the one that follows.
     """
 
     def __init__(self, images: _Images, chosen: _Choice) -> None:
-        self._images, self._plan, self._reads = images, chosen.plan, chosen.reads
+        self._images, self._plan, self._makes, self._reads = images, chosen.plan, chosen.makes, chosen.reads
         self.front = Front([], [])
+        self.handed = sum(abs(make.handed) for make in chosen.makes.values())
         for run in self._runs():
             self.front.memory = max(self.front.memory, run.front.memory)
             self.front.points = max(self.front.points, run.front.points)
@@ -322,10 +393,9 @@ class ViewsInPlace:
             self.front.encodings = sorted({*self.front.encodings, *run.front.encodings})
 
     def _runs(self) -> Iterator[_Run]:
-        unit, size = self._plan.unit, len(self._images.new)
         for step in self._plan.steps:
-            start = step.unit * unit
-            yield _Run(self._images, start, min(start + unit, size), self._reads[step.unit])
+            n = step.unit
+            yield _Run(self._images, n * self._plan.unit, self._makes[n], self._reads[n])
 
     def encode(self, engine: Engine, memory: int, *, folder: str | None = None) -> InPlace:
         """The payload. memory: bytes that decoding may take for the engine. Errors: those of making a delta."""
@@ -369,4 +439,4 @@ def views_in_place(
     if not sizes:
         return None
     images = _Images(old_view, new_view, found, memory, folder)
-    return ViewsInPlace(images, min((_choose(images, size, scratch) for size in sizes), key=lambda item: item.cost))
+    return ViewsInPlace(images, min((_choose(images, size, scratch) for size in sizes), key=_cost))

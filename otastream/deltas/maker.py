@@ -55,6 +55,10 @@ class Views:
     large: int = 0
     least: int = 0
 
+    def of(self, size: int) -> Views:
+        """What holds for new content of so many bytes."""
+        return replace(self, light=0, large=0) if size < self.least else self
+
 
 class Maker:
     """What the threads do; no state of its own."""
@@ -128,8 +132,7 @@ class Maker:
 
     def _viewed(self, old: Buffer, new: Buffer, views: Views) -> Delta:
         """The smallest delta between views; without a payload where looking inside is of no use."""
-        if len(new) < views.least:
-            views = replace(views, light=0, large=0)
+        views = views.of(len(new))
         found = expand(old, new, allowed=views.codings, memory=views.workspace, programs=views.light > 0)
         if found is None or isinstance(found, str):
             return Delta(note=found)
@@ -241,6 +244,7 @@ class Maker:
 
     def _viewed_in_place(self, old: Buffer, new: Buffer, unit: int, views: Views) -> Delta:
         """The smallest delta between views; without a payload where looking inside is of no use."""
+        views = views.of(len(new))
         found = expand(old, new, allowed=views.codings, memory=views.workspace)
         if found is None or isinstance(found, str):
             return Delta(note=found)

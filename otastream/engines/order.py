@@ -73,22 +73,36 @@ class Plan:
 
 def least_scratch(unit: int) -> int:
     """The smallest scratch that a plan can do with: the journal with the new bytes of one unit, and the one before."""
-    return (_grains(JOURNAL + unit) + _grains(JOURNAL)) * _GRAIN
+    return journals(unit)
+
+
+def journals(unit: int, handed: int = 0, prior: int = 0) -> int:
+    """What both take in the scratch if the unit's segment hands over bytes, and the one before has handed over some."""
+    return (_grains(JOURNAL + unit + handed) + _grains(JOURNAL + prior)) * _GRAIN
 
 
 def plan(
-    units: dict[int, list[Piece]], *, unit: int, scratch: int, whole: bool = False, order: list[int] | None = None
+    units: dict[int, list[Piece]],
+    *,
+    unit: int,
+    scratch: int,
+    whole: bool = False,
+    order: list[int] | None = None,
+    beside: list[int] | None = None,
 ) -> Plan:
     """The order that loses least, and what is kept in it. units: those that change, each with its pieces; of so many
     bytes each; scratch: bytes, at least ``least_scratch``. whole: nothing is gained by losing only the end of a piece.
-    order: None, or the one to take.
+    order: None, or the one to take; beside: then the bytes of the scratch that each of its steps takes for
+    ``journals``, at most ``scratch``.
     """
+    beside = beside or [least_scratch(unit)] * len(units)
     reads = _reads(units, unit)
     orders = [order] if order is not None else [list(_greedy(reads)), sorted(units), sorted(units, reverse=True)]
+    room = [scratch - taken for taken in beside]
     best: Plan | None = None
     for join in _JOINS:
         for tried in orders:
-            made = _Keeper(tried, reads, scratch - least_scratch(unit), join, whole=whole).plan(units, unit)
+            made = _Keeper(tried, reads, room, join, whole=whole).plan(units, unit, beside)
             if best is None or (made.dropped, made.moved) < (best.dropped, best.moved):
                 best = made
         if best is not None and best.dropped == 0:
@@ -199,9 +213,9 @@ class _File:
 class _Keeper:
     """Keeps what is needed in one order, and loses what the scratch does not hold."""
 
-    def __init__(self, order: list[int], reads: Reads, room: int, join: int, *, whole: bool) -> None:
+    def __init__(self, order: list[int], reads: Reads, room: list[int], join: int, *, whole: bool) -> None:
         self._order, self._whole = order, whole
-        self._room = room // _GRAIN
+        self._room = room  # bytes for what is kept, at each step
         self._lost: dict[int, list[Range]] = {}  # by the unit that goes without
         self._files: list[_File] = []
         where = {n: number for number, n in enumerate(order)}
@@ -218,7 +232,7 @@ class _Keeper:
     def _fit(self, live: list[_File], now: int) -> None:
         while True:
             many = sum(len(file.groups) for file in live) > KEPT_MAX
-            if not many and sum(file.grains for file in live) <= self._room:
+            if not many and sum(file.grains for file in live) * _GRAIN <= self._room[now]:
                 return
             file = max(live, key=lambda file: file.price(now, many=many))
             for start, end, reader in file.lose() if many or self._whole else file.shorten():
@@ -226,8 +240,8 @@ class _Keeper:
             if file.last < now:
                 live.remove(file)
 
-    def plan(self, units: dict[int, list[Piece]], unit: int) -> Plan:
-        """What has come of it, with the pieces that are left."""
+    def plan(self, units: dict[int, list[Piece]], unit: int, beside: list[int]) -> Plan:
+        """What has come of it, with the pieces that are left; beside: what else is in the scratch."""
         steps = [Step(n, file.ranges(), file.last) for n, file in zip(self._order, self._files, strict=True)]
         change = [0] * (len(steps) + 1)
         for file in self._files:
@@ -239,7 +253,7 @@ class _Keeper:
             unit,
             steps,
             pieces,
-            peak=least_scratch(unit) + max(accumulate(change)) * _GRAIN,
+            peak=max((b + kept * _GRAIN for b, kept in zip(beside, accumulate(change), strict=False)), default=0),
             dropped=sum(_total(lost) for lost in self._lost.values()),
             moved=sum(_total(step.kept) for step in steps),
         )
