@@ -30,10 +30,20 @@ def functions(count: int, seed: int = 1) -> list[list[tuple[str, int]]]:
     return made
 
 
-def kernel(program: Sequence[Sequence[tuple[str, int]]]) -> bytes:
-    """An image without headers: instructions from 0x1000 on, then where each function begins, from there on."""
+def kernel(program: Sequence[Sequence[tuple[str, int]]], *, distances: bool = False) -> bytes:
+    """An image without headers: instructions from 0x1000 on, then where each function begins, from there on; with
+    distances as addresses, behind which is how far away each is, twice.
+    """
     text, starts, _ = _text(program, 0)
-    return bytes(0x1000) + text + b"".join((start - 0x1000).to_bytes(4, "little") for start in starts)
+    if not distances:
+        return bytes(0x1000) + text + b"".join((start - 0x1000).to_bytes(4, "little") for start in starts)
+    image = bytes(0x1000) + text + bytes(-len(text) % 16 + 0x20000)
+    image += b"".join((0xFFFF800008000000 + start).to_bytes(8, "little") for start in starts)
+    return image + b"".join(
+        (start - len(image) - 8 * i - at).to_bytes(4, "little", signed=True)
+        for i, start in enumerate(starts)
+        for at in (0, 4)
+    )
 
 
 def link(program: Sequence[Sequence[tuple[str, int]]], *, gap: int = 0) -> bytes:
@@ -84,10 +94,10 @@ def pair(count: int = 60) -> tuple[bytes, bytes]:
     return link(old), link(new, gap=32)
 
 
-def kernels(count: int) -> tuple[bytes, bytes]:
+def kernels(count: int, *, distances: bool = False) -> tuple[bytes, bytes]:
     """The same as images without headers."""
     old, new = _changed(count)
-    return kernel(old), kernel(new)
+    return kernel(old, distances=distances), kernel(new, distances=distances)
 
 
 def _changed(count: int) -> tuple[list[list[tuple[str, int]]], list[list[tuple[str, int]]]]:

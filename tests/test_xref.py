@@ -88,6 +88,14 @@ def test_offsets_of_symbols_are_references() -> None:
     assert len(encode(old, new, options)) < len(code) * 4 // 3
 
 
+def test_distances_are_references() -> None:
+    count = 2400
+    old, new = kernels(count, distances=True)
+    options = xref.limits(18)
+    code = encode(old[: -8 * count], new[: -8 * (count + 1)], options)
+    assert len(encode(old, new, options)) < len(code) * 4 // 3
+
+
 def test_numbers_move_together() -> None:
     """Three types are put in; 900 others have new numbers, and their names other offsets."""
     old, new = types(1200), types(1200, more=3)

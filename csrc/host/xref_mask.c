@@ -116,20 +116,57 @@ static void mask_tables(const struct ota_image *image, const uint8_t *bare, uint
             ota_xref_word_put(copy + at, bare ? label(image, bare, base + ota_xref_word(image->data + at)) : 0);
 }
 
+/* Distances of words to what they refer to are told by how many there are together: half of BLOCK words at least. Near
+ * ones could be any small number, and are none. */
+#define BLOCK 16u
+#define NEAR 0x10000
+
+static int is_distance(const struct ota_image *image, uint32_t at)
+{
+    int32_t d = (int32_t)ota_xref_word(image->data + at);
+
+    return (d >= NEAR || d <= -NEAR) && (uint64_t)((int64_t)at + d) < image->size;
+}
+
+/* Jump labels, exported symbols, exceptions, ... of kernels. */
+static void mask_distances(const struct ota_image *image, const uint8_t *bare, uint8_t *copy)
+{
+    for (uint32_t at = 0; image->size - at >= 4 * BLOCK; at += 4 * BLOCK) {
+        uint32_t count = 0;
+
+        for (uint32_t i = 0; i < BLOCK; i++)
+            count += (uint32_t)is_distance(image, at + 4 * i);
+        if (count < BLOCK / 2 || ota_image_is_code(image, at))
+            continue;
+        for (uint32_t i = at; i < at + 4 * BLOCK; i += 4)
+            if (is_distance(image, i))
+                ota_xref_word_put(
+                    copy + i, bare ? label(image, bare,
+                                           pc_of(image, i) + (uint64_t)(int64_t)(int32_t)ota_xref_word(image->data + i))
+                                   : 0);
+    }
+}
+
+/* bare NULL: blank everything. Distances stay as long as the address of an image without headers is not known: it is
+ * guessed from what the first match makes of the pointers among them. */
+static void mask(const struct ota_image *image, const uint8_t *bare, uint8_t *copy)
+{
+    memcpy(copy, image->data, image->size);
+    mask_code(image, bare, copy);
+    if (!image->is_elf && image->pointer_count > 0)
+        mask_distances(image, bare, copy);
+    mask_pointers(image, bare, copy);
+    mask_tables(image, bare, copy);
+}
+
 int ota_image_mask(const struct ota_image *image, uint8_t *copy)
 {
     uint8_t *bare = malloc((size_t)image->size + 1);
 
     if (bare == NULL)
         return -OTA_E_RAM;
-    memcpy(bare, image->data, image->size);
-    mask_code(image, NULL, bare);
-    mask_pointers(image, NULL, bare);
-    mask_tables(image, NULL, bare);
-    memcpy(copy, image->data, image->size);
-    mask_code(image, bare, copy);
-    mask_pointers(image, bare, copy);
-    mask_tables(image, bare, copy);
+    mask(image, NULL, bare);
+    mask(image, bare, copy);
     free(bare);
     return ota_image_mask_btf(image, copy);
 }
