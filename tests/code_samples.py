@@ -112,6 +112,22 @@ def _changed(count: int) -> tuple[list[list[tuple[str, int]]], list[list[tuple[s
     return program, shifted
 
 
+def stubs(count: int) -> tuple[bytes, bytes]:
+    """Functions that call stubs, and have another order in new. The stubs have not: number i is where it was, but its
+    content came from elsewhere, as did those beside it. What was copied tells nothing of where references go."""
+    rng = random.Random(11)
+    bodies = [[("plain", rng.randrange(1 << 24) | 0x72000000) for _ in range(4)] for _ in range(count)]
+    blocks = [bodies[at : at + 8] for at in range(0, count, 8)]
+    rng.shuffle(blocks)
+    code = [[("plain", rng.randrange(1 << 24) | 0x72000000) for _ in range(30)] for _ in range(count)]
+    for body in code:
+        body[4::8] = [("call", 1 + rng.randrange(count)) for _ in body[4::8]]
+    front = functions(1, seed=7)[0]
+    was = [front, *bodies, *code]
+    rng.shuffle(code)
+    return kernel(was), kernel([front * 2, *(body for block in blocks for body in block), *code])
+
+
 # ---- type information ------------------------------------------------------------------------------------------
 
 

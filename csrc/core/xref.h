@@ -71,6 +71,17 @@ struct ota_xref_map {
     struct ota_xref_span here; /* where things are made now */
 };
 
+/* Spans in front of a position that are looked at: short ones may hide the long one they lie in. */
+#define OTA_XREF_NEIGHBOURS 4u
+
+/* The distance from a position in old to a span; 0: inside. */
+static inline uint32_t ota_xref_distance(const struct ota_xref_span *s, uint32_t pos)
+{
+    if (pos < s->old_pos)
+        return s->old_pos - pos;
+    return pos - s->old_pos < s->len ? 0 : pos - s->old_pos - s->len + 1;
+}
+
 void ota_xref_map_sort(struct ota_xref_map *map);
 /* Where the content that is at this position in old will be in new, at best knowledge. */
 uint32_t ota_xref_map_position(const struct ota_xref_map *map, uint32_t old_pos);

@@ -1,9 +1,6 @@
 /* xref_map.c - engine xref: where what is in old will be in new. */
 #include "xref.h"
 
-/* Spans around a position that are looked at: short ones may hide the long one they lie in. */
-#define NEIGHBOURS 4u
-
 static int before(const struct ota_xref_map *m, uint32_t a, uint32_t b)
 {
     if (m->spans[a].old_pos != m->spans[b].old_pos)
@@ -46,18 +43,10 @@ void ota_xref_map_sort(struct ota_xref_map *m)
     }
 }
 
-/* The distance from a position to a span; 0: inside. */
-static uint32_t distance(const struct ota_xref_span *s, uint32_t pos)
-{
-    if (pos < s->old_pos)
-        return s->old_pos - pos;
-    return pos - s->old_pos < s->len ? 0 : pos - s->old_pos - s->len + 1;
-}
-
 uint32_t ota_xref_map_position(const struct ota_xref_map *m, uint32_t pos)
 {
     const struct ota_xref_span *best = &m->here;
-    uint32_t low = 0, high = m->count, nearest = distance(best, pos);
+    uint32_t low = 0, high = m->count, nearest = ota_xref_distance(best, pos);
 
     if (nearest == 0)
         return pos + (best->new_pos - best->old_pos);
@@ -70,14 +59,14 @@ uint32_t ota_xref_map_position(const struct ota_xref_map *m, uint32_t pos)
             high = middle;
     }
     /* the one behind, then those in front, nearest first */
-    for (uint32_t i = 0; i <= NEIGHBOURS && i <= low && nearest > 0; i++) {
+    for (uint32_t i = 0; i <= OTA_XREF_NEIGHBOURS && i <= low && nearest > 0; i++) {
         const struct ota_xref_span *s;
         uint32_t d;
 
         if (low - i == m->count)
             continue;
         s = &m->spans[m->by_old[low - i]];
-        d = distance(s, pos);
+        d = ota_xref_distance(s, pos);
         if (d < nearest) {
             nearest = d;
             best = s;

@@ -116,9 +116,8 @@ static void set_plan(struct ota_xref *x, const struct ota_xref_plan *plan)
 {
     if (plan->region_count > 0)
         memcpy(x->regions, plan->regions, plan->region_count * sizeof *plan->regions);
-    for (uint32_t i = 0, n = 0; i < plan->copy_count && n < plan->span_count; i++)
-        if (plan->copies[i].len >= plan->span_least)
-            x->map.spans[n++] = plan->copies[i];
+    if (plan->span_count > 0)
+        memcpy(x->map.spans, plan->spans, plan->span_count * sizeof *plan->spans);
     x->truth->copies = plan->copies;
     x->truth->copy_count = plan->copy_count;
     x->truth->copy_next = 0;

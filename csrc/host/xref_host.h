@@ -69,7 +69,7 @@ struct ota_xref_plan {
     struct ota_xref_span *copies; /* in the order of new_pos; grows by itself */
     uint32_t copy_count;
     uint32_t copy_room;
-    uint32_t span_least; /* copies of at least this length are in the map, span_count of them */
+    struct ota_xref_span *spans; /* those that make the map, in the order of new_pos */
     uint32_t span_count;
     struct ota_xref_region *regions; /* room for region_limit */
     uint32_t region_count;
@@ -81,6 +81,18 @@ int ota_image_is_code(const struct ota_image *image, uint32_t pos);
 int ota_xref_read_memory(void *ctx, uint64_t off, uint8_t *buf, size_t len);
 /* Tell a machine about old and new. */
 void ota_xref_use_images(struct ota_xref *x, const struct ota_image *old_image, const struct ota_image *new_image);
+#define OTA_XREF_PREDICTOR_CACHE 4096u /* as that of a model of the default size */
+
+/* A decoder's machine that only predicts, with all copies of a plan as its map. The regions are still to be set. */
+struct ota_xref_predictor {
+    struct ota_xref x;
+    struct ota_xref_cached cached[OTA_XREF_PREDICTOR_CACHE]; /* of which only numbers use more than one */
+    uint8_t window[65536];
+};
+
+/* p: zeros; p->x.map.by_old is to be freed. 0 or -OTA_E_RAM. */
+int ota_xref_predictor_init(struct ota_xref_predictor *p, const struct ota_xref_plan *plan,
+                            const struct ota_image *old_image, const struct ota_image *new_image);
 /* Find out what old holds, from how well it would be predicted. 0 or -OTA_E_RAM. */
 int ota_xref_find_regions(struct ota_xref_plan *plan, const struct ota_image *old_image,
                           const struct ota_image *new_image);
@@ -91,8 +103,6 @@ int ota_xref_find_regions(struct ota_xref_plan *plan, const struct ota_image *ol
 int ota_xref_take_piece(void *ctx, const struct ota_piece *piece);
 /* Match old and new, without what they refer to; images of unknown address get one. 0 or a failure. */
 int ota_xref_find_copies(const struct ota_sorter *sorter, struct ota_xref_plan *plan, struct ota_image images[2]);
-/* Choose the copies that go into the map. */
-void ota_xref_choose_spans(struct ota_xref_plan *plan, uint32_t limit);
 /* Drop copies for which a long part of old would have to be decoded again. old_start: where positions in old count
  * from; at: where reading begins. 0 or -OTA_E_RAM. */
 int ota_xref_keep_near(struct ota_xref_plan *plan, const struct ota_long_parts *parts, uint32_t old_start, uint32_t at);
@@ -101,6 +111,13 @@ int ota_xref_keep_near(struct ota_xref_plan *plan, const struct ota_long_parts *
 int ota_xref_plan_pair(const struct ota_sorter *sorter, const struct ota_xref_options *options,
                        const struct ota_long_parts *parts, uint32_t old_start, struct ota_xref_plan *plan,
                        struct ota_image images[2]);
+
+/* ---- xref_spans.c ---- */
+
+/* Choose the copies that go into the map, at most `limit`: those that tell best where what copied code and tables refer
+ * to went. Copies and regions are known. unit: bytes of new that are made at once, in place; 0: all. 0 or
+ * -OTA_E_RAM. */
+int ota_xref_choose_spans(struct ota_xref_plan *plan, const struct ota_image images[2], uint32_t unit, uint32_t limit);
 
 /* ---- xref_scan.c ---- */
 

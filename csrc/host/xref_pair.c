@@ -5,7 +5,6 @@
 
 /* Images at lower addresses hold too many numbers that could be addresses. */
 #define POINTER_BASE_MIN 0x10000u
-#define SPAN_MIN 16u
 
 int ota_xref_take_piece(void *ctx, const struct ota_piece *piece)
 {
@@ -65,20 +64,6 @@ static int match_again(const struct ota_sorter *sorter, struct ota_xref_plan *pl
     return status;
 }
 
-/* The longest copies make the map, as many as there is room for. */
-void ota_xref_choose_spans(struct ota_xref_plan *plan, uint32_t limit)
-{
-    plan->span_least = SPAN_MIN;
-    for (;;) {
-        plan->span_count = 0;
-        for (uint32_t i = 0; i < plan->copy_count; i++)
-            plan->span_count += plan->copies[i].len >= plan->span_least;
-        if (plan->span_count <= limit)
-            return;
-        plan->span_least += plan->span_least / 8 + 1;
-    }
-}
-
 int ota_xref_find_copies(const struct ota_sorter *sorter, struct ota_xref_plan *plan, struct ota_image images[2])
 {
     int status = 0;
@@ -129,6 +114,6 @@ int ota_xref_plan_pair(const struct ota_sorter *sorter, const struct ota_xref_op
     if (status == 0)
         status = ota_xref_find_regions(plan, &images[0], &images[1]);
     if (status == 0)
-        ota_xref_choose_spans(plan, options->spans_max);
+        status = ota_xref_choose_spans(plan, images, 0, options->spans_max);
     return status;
 }

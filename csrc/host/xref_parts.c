@@ -180,7 +180,8 @@ static int make_all(struct maker *m, const uint64_t *numbers, size_t pieces, con
         status = ota_image_guess_base(&m->images[0], &m->images[1], m->plan.copies, m->plan.copy_count);
     if (status == 0)
         status = ota_xref_find_regions(&m->plan, &m->images[0], &m->images[1]);
-    ota_xref_choose_spans(&m->plan, m->options->spans_max);
+    if (status == 0)
+        status = ota_xref_choose_spans(&m->plan, m->images, m->unit, m->options->spans_max);
     if (status == 0) {
         m->machine = ota_xref_machine_new(&m->plan, m->options->model_log, &m->images[0], &m->images[1]);
         status = m->machine != NULL ? make_tables(m, written) : -OTA_E_RAM;
@@ -223,6 +224,7 @@ int ota_encode_xref_units(const struct ota_xref_options *options, const uint8_t 
     free(m->cut);
     free(m->coded.bytes);
     free(m->plan.copies);
+    free(m->plan.spans);
     free(m->plan.regions);
     free(m);
     return status;

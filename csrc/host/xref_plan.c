@@ -19,7 +19,6 @@
 #define NUMBER_MISS_COST 4u
 #define NEVER (1u << 20)
 #define CANDIDATES 8u
-#define CACHE 4096u /* as that of a model of the default size */
 
 struct candidate {
     uint32_t kind;
@@ -27,7 +26,7 @@ struct candidate {
 };
 
 struct trial {
-    struct ota_xref x; /* a decoder's machine that only predicts */
+    struct ota_xref_predictor p;
     const struct ota_image *old_image;
     const uint8_t *new_data;
     struct candidate candidates[CANDIDATES];
@@ -36,8 +35,6 @@ struct trial {
     uint32_t *cost; /* of each block, one candidate behind the other */
     uint8_t *from;  /* the candidate that the block before has when this one has this candidate */
     struct ota_xref_region region;
-    struct ota_xref_cached cached[CACHE]; /* of which only numbers use more than one */
-    uint8_t window[65536];
 };
 
 int ota_image_is_code(const struct ota_image *image, uint32_t at)
@@ -77,6 +74,25 @@ void ota_xref_use_images(struct ota_xref *x, const struct ota_image *old_image, 
     memcpy(m->new_segments, new_image->segments, sizeof new_image->segments);
 }
 
+int ota_xref_predictor_init(struct ota_xref_predictor *p, const struct ota_xref_plan *plan,
+                            const struct ota_image *old_image, const struct ota_image *new_image)
+{
+    struct ota_xref_map *m = &p->x.map;
+
+    m->spans = plan->copies;
+    m->count = plan->copy_count;
+    m->by_old = malloc(((size_t)plan->copy_count + 1) * sizeof *m->by_old);
+    if (m->by_old == NULL)
+        return -OTA_E_RAM;
+    p->x.window.buf = p->window;
+    p->x.window.cap = sizeof p->window;
+    p->x.cache = p->cached;
+    p->cached[0].shift = INT32_MIN;
+    ota_xref_use_images(&p->x, old_image, new_image);
+    ota_xref_map_sort(m);
+    return 0;
+}
+
 static void add_candidate(struct trial *t, uint32_t kind, uint32_t base)
 {
     t->candidates[t->count].kind = kind;
@@ -113,12 +129,12 @@ static uint32_t cost_of(const struct ota_xref_unit *u, const uint8_t *actual)
 /* Add up what every block of old would cost, were all of it of this kind. */
 static void try_kind(struct trial *t, const struct ota_xref_plan *plan, uint32_t *cost)
 {
-    struct ota_xref *x = &t->x;
+    struct ota_xref *x = &t->p.x;
 
     memset(&x->refs, 0, sizeof x->refs);
-    x->cache_mask = t->region.kind == OTA_XREF_NUM32 ? CACHE - 1 : 0;
+    x->cache_mask = t->region.kind == OTA_XREF_NUM32 ? OTA_XREF_PREDICTOR_CACHE - 1 : 0;
     for (uint32_t i = 0; i <= x->cache_mask; i++)
-        t->cached[i] = (struct ota_xref_cached){0, INT32_MIN};
+        t->p.cached[i] = (struct ota_xref_cached){0, INT32_MIN};
     x->last_shift = 0;
     for (uint32_t i = 0; i < plan->copy_count; i++) {
         uint32_t left = plan->copies[i].len;
@@ -220,26 +236,19 @@ int ota_xref_find_regions(struct ota_xref_plan *plan, const struct ota_image *ol
     list_candidates(t);
     t->cost = calloc((size_t)t->count * t->blocks, sizeof *t->cost);
     t->from = calloc((size_t)t->count * t->blocks, 1);
-    t->x.map.spans = plan->copies;
-    t->x.map.count = plan->copy_count;
-    t->x.map.by_old = malloc(((size_t)plan->copy_count + 1) * sizeof *t->x.map.by_old);
-    t->x.window.buf = t->window;
-    t->x.window.cap = sizeof t->window;
-    t->x.regions = &t->region;
-    t->x.region_count = 1;
-    t->x.cache = t->cached;
-    if (t->cost != NULL && t->from != NULL && t->x.map.by_old != NULL) {
-        ota_xref_use_images(&t->x, old_image, new_image);
-        ota_xref_map_sort(&t->x.map);
+    t->p.x.regions = &t->region;
+    t->p.x.region_count = 1;
+    if (t->cost != NULL && t->from != NULL)
+        status = ota_xref_predictor_init(&t->p, plan, old_image, new_image);
+    if (status == 0) {
         for (uint32_t k = 0; k < t->count; k++) {
             t->region.kind = t->candidates[k].kind;
             t->region.base = t->candidates[k].base;
             try_kind(t, plan, t->cost + (size_t)k * t->blocks);
         }
         choose_regions(t, plan);
-        status = 0;
     }
-    free(t->x.map.by_old);
+    free(t->p.x.map.by_old);
     free(t->from);
     free(t->cost);
     free(t);

@@ -257,6 +257,7 @@ void ota_xref_jobs_free(struct ota_xref_jobs *jobs)
 {
     for (uint32_t i = 0; i < jobs->count; i++) {
         free(jobs->jobs[i].plan.copies);
+        free(jobs->jobs[i].plan.spans);
         free(jobs->jobs[i].plan.regions);
     }
     free(jobs->jobs);

@@ -176,6 +176,7 @@ struct scene {
     struct ota_xref_jobs jobs;
     struct ota_xref_job job[SECTIONS];
     struct ota_xref_span copies[SECTIONS][COPIES];
+    struct ota_xref_span spans[SECTIONS][COPIES];
     struct ota_xref_region regions[SECTIONS][REGIONS];
 };
 
@@ -237,9 +238,9 @@ static void copies(struct ota_xref_job *j)
         at += c->len + random_below(3) * random_below(30);
         j->plan.copy_count++;
     }
-    j->plan.span_least = random_below(100);
-    for (uint32_t i = 0; i < j->plan.copy_count; i++)
-        j->plan.span_count += j->plan.copies[i].len >= j->plan.span_least;
+    for (uint32_t i = 0, least = random_below(100); i < j->plan.copy_count; i++)
+        if (j->plan.copies[i].len >= least)
+            j->plan.spans[j->plan.span_count++] = j->plan.copies[i];
     j->section.spans = j->plan.span_count;
 }
 
@@ -272,6 +273,7 @@ static void jobs(struct scene *s, uint32_t old_size, uint32_t new_size)
             j->section.old_len = 1 + random_below(old_size - j->section.old_start);
         }
         j->plan.copies = s->copies[s->jobs.count];
+        j->plan.spans = s->spans[s->jobs.count];
         j->plan.regions = s->regions[s->jobs.count];
         at += j->section.new_len;
         if (j->section.is_program || !s->jobs.sectioned) {
