@@ -7,7 +7,8 @@
  *
  *   kept bytes of the unit -> new bytes behind the journal "n is ready" -> erase and program -> journal "n is done"
  *
- * where each arrow waits for a sync. Kept bytes are dropped when the last segment that reads them is ready.
+ * where each arrow waits for a sync. What a segment hands over to the next one stands in both journals, until the next
+ * one is ready. Kept bytes are dropped when the last segment that reads them is ready.
  */
 #include "exec.h"
 

@@ -27,8 +27,8 @@ def front(listed: bytes, parts: Sequence[tuple[int, int, int, int]] = ()) -> byt
     return _MEMORY + v.old(parts) + v.new(listed, b"\0")
 
 
-def _package(old: bytes, new: bytes, payload: bytes, needs: Sequence[str] = _NEEDS) -> bytes:
-    fields: dict[int, Any] = {b.TARGETS: [b"/a"], b.SIZE: len(new), b.DIGEST: b.xxh(new), b.ENGINE: 1}
+def _package(old: bytes, new: bytes, payload: bytes, needs: Sequence[str] = _NEEDS, *, target: bytes = b"/a") -> bytes:
+    fields: dict[int, Any] = {b.TARGETS: [target], b.SIZE: len(new), b.DIGEST: b.xxh(new), b.ENGINE: 1}
     fields |= {b.OLD_VIEW: 1, b.NEW_VIEW: 1, b.UNIT: _UNIT, b.PLAN: b.xxh(payload)}
     fields |= {b.SOURCE: {b.SIZE: len(old), b.DIGEST: b.xxh(old)}}
     records = b.record(b.MANIFEST, {b.RECORDS: 1, b.BYTES: 0, b.NEEDS: list(needs)})
@@ -48,6 +48,9 @@ def good() -> Iterator[tuple[str, bytes]]:
     payload += b.segment(1, NEW[8192:], last, reads=reads([]))
     yield "in-place-views", _package(OLD, NEW, payload)
     yield "in-place-views-handed-on", _package(OLD, NEW, _handed_on())
+    line = _SMALL * 400
+    yield "in-place-views-forth", _package(_SMALL, line, _lines(line, forth=True), target=b"/dev/mtd5")
+    yield "in-place-views-back", _package(_SMALL, line, _lines(line, forth=False), target=b"/dev/mtd6")
 
 
 def _handed_on() -> bytes:
@@ -58,6 +61,19 @@ def _handed_on() -> bytes:
     payload += b.segment(0, NEW[4096:8192], two, reads=reads([(2 * 1904, 2100)], 0, 904, 2 * 900))
     three = front(v.plain(908)) + b.triple([], b"x" * 908)
     return payload + b.segment(0, NEW[8192:], three, reads=reads([]))
+
+
+def _lines(new: bytes, *, forth: bool) -> bytes:
+    """Old again and again; the second unit ends within a line, the first one hands over the rest of one or gets it."""
+
+    def segment(distance: int, unit: int, start: int, end: int, *numbers: int) -> bytes:
+        listed = b"".join(v.keep(13, 0 if at == start else 2 * 13 - 1) for at in range(start, end, 13))
+        about = reads([(0 if unit == 0 else 2 * 13 - 1, 13)], *numbers)
+        return b.segment(distance, new[unit * _UNIT : (unit + 1) * _UNIT], front(listed), reads=about)
+
+    if forth:
+        return segment(0, 0, 0, 4108, 0, 12, 2 * 12) + segment(0, 1, 4108, 5200)
+    return segment(1, 1, 4095, 5200, 1, 0, 1) + segment(-2, 0, 0, 4095)
 
 
 def _unit(distance: int, number: int, about: bytes, made: int) -> bytes:
