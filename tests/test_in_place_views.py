@@ -169,13 +169,26 @@ def test_images_of_short_parts(applier: Applier, tmp_path: Path, kind: str) -> N
 
 
 def test_parts_longer_than_a_unit_are_left_alone(tmp_path: Path) -> None:
-    """They would be made anew for each unit. With units that they fit into they are looked into."""
-    old, new = (b"".join(_long(number, change) for number in range(6)) for change in (1, 2))
+    """They would be made anew for each unit. With units that they fit into they are looked into, and so are others."""
+    old, new = (b"".join(_long(number, change) for number in (1, 3)) for change in (1, 2))
     record = block_of(package(tmp_path, old, new, scratch=least_scratch(1 << 16)))
     assert record.new_view is None
     assert record.note is not None
     assert record.note.startswith("a part is longer than a unit in place: gzip")
-    assert block_of(package(tmp_path, old, new, scratch=1 << 20)).new_view is View.PARTS
+    made = package(tmp_path, old, new, scratch=1 << 20)
+    assert block_of(made).new_view is View.PARTS
+    small = made.stat().st_size
+    mixed = package(tmp_path, old + image(1), old + image(2), scratch=least_scratch(1 << 16))
+    record = block_of(mixed)
+    assert record.new_view is View.PARTS
+    assert record.note is not None
+    assert ", 2 sent as they are" not in record.note  # they stand in old
+    worst = package(tmp_path, old + image(1), new + image(2), scratch=least_scratch(1 << 16))
+    record = block_of(worst)
+    assert record.new_view is View.PARTS
+    assert record.note is not None
+    assert record.note.endswith(" 2 sent as they are")
+    assert small < worst.stat().st_size < len(new) + mixed.stat().st_size
 
 
 @cache
@@ -202,8 +215,6 @@ def _stream(old: bytes, new: bytes, scratch: int, engine: EngineId = EngineId.BS
     if found is None or isinstance(found, str):
         return b"", b"", 0
     planned = views_in_place(old, new, found, unit=UNIT, scratch=scratch, memory=MEMORY)
-    if planned is None:
-        return b"", b"", 0
     made = planned.encode(ENGINES[engine], workspace(16))
     with made.payload:
         payload = b"".join(bytes(chunk) for chunk in made.payload.chunks())
@@ -273,7 +284,6 @@ def test_parts_that_cross_into_the_next_unit_are_made_once(grows: bool) -> None:
     assert found is not None
     assert not isinstance(found, str)
     planned = views_in_place(old, new, found, unit=UNIT, scratch=24_000, memory=MEMORY)
-    assert planned is not None
     assert planned.handed > UNIT
 
 

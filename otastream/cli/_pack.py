@@ -53,8 +53,7 @@ _OPTIONS: Final = (
     click.option("--fallback", is_flag=True, help="Send every image and single file with old in full, too, behind its "
                  "delta: a board that has another old, or cannot compress the same way, takes that. The package is as "
                  "large as both together. Not for folders, nor in place."),
-    click.option("--scratch", metavar="SIZE", help="What an update in place may keep on the board; with more, "
-                 "units are larger and compressed images need fewer bytes. [default: 256K]"),
+    click.option("--scratch", metavar="SIZE", help="What an update in place may keep on the board. [default: 256K]"),
     click.option("--delta-max", metavar="SIZE", help="Send larger files in full. [default: none]"),
     click.option("-j", "--jobs", type=click.IntRange(1, 256), help="Threads that make deltas. [default: one a CPU]"),
     click.option("--cache", metavar="DIR", help="Folder that keeps deltas from run to run, so that none of the "

@@ -20,6 +20,7 @@ from otastream.engines import Engine
 from otastream.engines.in_place import InPlace, SegmentWriter, check_units
 from otastream.engines.order import Piece, Plan, Range, journals, least_scratch, plan
 from otastream.engines.payload import Payload
+from otastream.errors import Code, error
 from otastream.model import READS_MAX, UNIT_MAX
 from otastream.native import Buffer, diff_pieces
 from otastream.varint import varint, zigzag
@@ -418,11 +419,24 @@ def _delta(engine: Engine, run: _Run, memory: int, folder: str | None) -> bytes:
         return b"".join(made.chunks())
 
 
+def _units(size: int, unit: int, scratch: int) -> list[int]:
+    """Sizes of units that may be used for new content of so many bytes."""
+    sizes = [unit]
+    while sizes[-1] < min(size, UNIT_MAX) and scratch >= least_scratch(sizes[-1] * 2):
+        sizes.append(sizes[-1] * 2)
+    return sizes
+
+
+def largest_unit(size: int, *, unit: int, scratch: int) -> int:
+    """Bytes of the largest unit for new content of so many bytes. unit, scratch: as of ``views_in_place``."""
+    return _units(size, unit, scratch)[-1]
+
+
 def views_in_place(
     old: Buffer, new: Buffer, found: Expansion, *, unit: int, scratch: int, memory: int, folder: str | None = None
-) -> ViewsInPlace | None:
-    """How new is made from old between the views that were found of them. None: a part is longer than the largest unit
-    that the scratch has room for, and would be made anew for each unit.
+) -> ViewsInPlace:
+    """How new is made from old between the views that were found of them, in which no part is longer than
+    ``largest_unit``: it would be made anew for each unit.
 
     unit: bytes that are replaced at once, at least; a power of two and a multiple of the node's erase block. scratch:
     bytes that the temporary folder may have to hold, at least ``least_scratch``. memory: bytes that a board has for
@@ -431,12 +445,9 @@ def views_in_place(
     """
     old_view, new_view = memoryview(old).cast("B"), memoryview(new).cast("B")
     check_units(max(len(old_view), len(new_view)), unit=unit, scratch=scratch)
-    sizes = [unit]
-    while sizes[-1] < min(len(new_view), UNIT_MAX) and scratch >= least_scratch(sizes[-1] * 2):
-        sizes.append(sizes[-1] * 2)
     longest = max((size for _, size in found.changed), default=0)
-    sizes = [size for size in sizes if size >= longest]
+    sizes = [size for size in _units(len(new_view), unit, scratch) if size >= longest]
     if not sizes:
-        return None
+        raise error(Code.USAGE, f"a part of {longest} bytes is longer than any unit")
     images = _Images(old_view, new_view, found, memory, folder)
     return ViewsInPlace(images, min((_choose(images, size, scratch) for size in sizes), key=_cost))

@@ -12,7 +12,7 @@ import xxhash
 from otastream.cache import DeltaCache, key
 from otastream.deltas.content import FilePayload, Part, load_checked, opened
 from otastream.deltas.cost import begins_larger, compressed_size, pieces, plain_least
-from otastream.deltas.in_place import views_in_place
+from otastream.deltas.in_place import largest_unit, views_in_place
 from otastream.engines import ENGINES, Engine, Payload, xref
 from otastream.engines.bsdiff import Bsdiff
 from otastream.engines.in_place import InPlace, encode_in_place
@@ -35,6 +35,8 @@ CERTAIN: Final = 1 << 20
 """Bytes of parts that changed, above which a delta between views that is far smaller is taken without trying others.
 Smaller files are not looked into if their plain delta is tiny.
 """
+WHOLE_PROGRAMS: Final = 1 << 19
+"""Bytes of the units in place from which on programs are recompressed as a whole: smaller ones hold pieces of them."""
 VIEW_COST: Final = 128
 """Bytes by which a delta between views must be smaller than any other: the manifest and the record name them."""
 NOTE_MAX: Final = 255
@@ -245,22 +247,23 @@ class Maker:
     def _viewed_in_place(self, old: Buffer, new: Buffer, unit: int, views: Views) -> Delta:
         """The smallest delta between views; without a payload where looking inside is of no use."""
         views = views.of(len(new))
-        found = expand(old, new, allowed=views.codings, memory=views.workspace)
+        longest = largest_unit(len(new), unit=unit, scratch=self._scratch)
+        programs = views.light > 0 and longest >= WHOLE_PROGRAMS
+        found = expand(old, new, allowed=views.codings, memory=views.workspace, programs=programs, longest=longest)
         if found is None or isinstance(found, str):
             return Delta(note=found)
         room = views.workspace - ENGINE_MEMORY
         made = views_in_place(old, new, found, unit=unit, scratch=self._scratch, memory=room)
-        if made is None:
-            return Delta(note=f"a part is longer than a unit in place: {found.note}")
         workspace = made.front.memory + ENGINE_MEMORY
         if workspace > views.workspace:
             return Delta(note=f"needs {workspace} bytes of memory: {found.note}")
         engines, memory = self._inside(replace(found, front=made.front), views)
-        best = Delta(note=found.note, cost=compressed_size(pieces(new)))
+        why = "a part is longer than a unit in place:" if found.long else "no gain inside of"
+        best = Delta(note=found.note, cost=compressed_size(pieces(new)), refused=f"{why} {found.note}")
         for engine in engines:
             best = _cheaper(best, engine.id, made.encode(engine, memory))
         if best.payload is None:
-            return Delta(note=f"no gain inside of {found.note}")
+            return Delta(note=best.refused)
         return replace(
             best,
             certain=found.packed > CERTAIN and best.cost + VIEW_COST < plain_least(old, new, found.changed),
@@ -330,7 +333,8 @@ class Delta:
     """A delta, or with payload None that the file is sent whole. note: what a person should know about it.
 
     front: with views, what stands before the engine's payload; cost: estimated bytes in a package; saved: by the views;
-    certain: others need not be tried; cached: it was made in an earlier run. in_place: with what the records say of it.
+    certain: others need not be tried; cached: it was made in an earlier run. in_place: with what the records say of it;
+    refused: the note if another one is smaller.
     """
 
     engine: EngineId = EngineId.FULL
@@ -344,6 +348,7 @@ class Delta:
     workspace: int = 0
     cached: bool = False
     in_place: InPlace | None = None
+    refused: str | None = None
 
 
 def _cheaper(best: Delta, engine: EngineId, made: InPlace) -> Delta:
@@ -366,7 +371,7 @@ def _smaller(viewed: Delta, plain: Delta) -> Delta:
             plain.payload.close()
         return replace(viewed, saved=plain.cost - viewed.cost)
     viewed.payload.close()
-    return replace(plain, note=f"no gain inside of {viewed.note}")
+    return replace(plain, note=viewed.refused)
 
 
 def _noted(action: Action, found: Delta) -> Action:

@@ -62,16 +62,23 @@ class Expansion:
     coded: int
     packed: int  # bytes of the image that are recompressed
     changed: tuple[tuple[int, int], ...] = ()  # where those are in the image: offset and length
+    long: bool = False  # there are parts that were left alone since they are too long
 
 
 def expand(
-    old: Buffer, new: Buffer, *, allowed: frozenset[CodingId], memory: int = WORKSPACE_MAX, programs: bool = False
+    old: Buffer,
+    new: Buffer,
+    *,
+    allowed: frozenset[CodingId],
+    memory: int = WORKSPACE_MAX,
+    programs: bool = False,
+    longest: int = PACKED_MAX,
 ) -> Expansion | str | None:
     """Look into both images. None: nothing is known inside of new; a text: something is, and why it is of no use.
 
     allowed: codings that the boards have; memory: bytes that one of them may take there. programs: a program that
     changed is recompressed as a whole, even where parts of it are in old as they are: engine xref, which wants to see
-    it from its header to its end, needs less then.
+    it from its header to its end, needs less then. longest: bytes of a part that is compressed again, at most.
     """
     old_view, new_view = memoryview(old).cast("B"), memoryview(new).cast("B")
     if len(old_view) > VIEW_MAX or len(new_view) > VIEW_MAX:
@@ -84,7 +91,7 @@ def expand(
         ids = {part.coding.id for part in found.parts}
         names = ", ".join(sorted(codings.LIBRARIES[id_].name for id_ in ids))
         return f"{'packer' if ids & allowed else 'boards'} without {names}: {found.note}"
-    made = _New(old_view, new_view, usable, memory)
+    made = _New(old_view, new_view, usable, memory, longest)
     old_found = [part for part in scan.scan(old_view).parts if part.coding.id in usable]
     made.learn(old_found)
     if programs:
@@ -92,6 +99,7 @@ def expand(
     made.run(found.parts)
     if not made.counts["coded"] and not made.counts["kept"]:
         why = f"needs {made.least} bytes of memory" if made.least else f"0/{len(found.parts)} reproduced"
+        why = "a part is longer than a unit in place" if made.long else why
         return f"{why}: {found.note}"
     expanded, parts = _expand_old(old_view, [part for part in old_found if made.wants(part)], memory)
     front = front_of(parts, made.segments)
@@ -106,6 +114,7 @@ def expand(
         made.counts["coded"],
         made.packed,
         tuple(made.changed),
+        made.long,
     )
 
 
@@ -158,8 +167,11 @@ def _room(coding: Coding, known: Collection[Coding]) -> bool:
 class _New:
     """The segments of new, and what the engine has to make for them."""
 
-    def __init__(self, old: memoryview, new: memoryview, usable: frozenset[CodingId], memory: int) -> None:
-        self._old, self._new, self._usable, self._memory = old, new, usable, memory
+    def __init__(
+        self, old: memoryview, new: memoryview, usable: frozenset[CodingId], memory: int, longest: int
+    ) -> None:
+        self._old, self._new, self._usable, self._memory, self._longest = old, new, usable, memory, longest
+        self.long = False  # there is a longer one
         self._kept: set[int] = set()
         self.least = 0  # bytes that the smallest encoder takes of those that take too much
         self._places: dict[int, scan.Found] = {}
@@ -183,7 +195,7 @@ class _New:
         """Whether new can gain from seeing this part of old decompressed: a member of an archive that stays as it is
         has nothing in common with the others.
         """
-        return not (item.container == "zip" and item.offset in self._kept)
+        return not (item.container == "zip" and item.offset in self._kept) and item.packed <= self._longest
 
     def mend(self, found: Iterable[scan.Found]) -> None:
         """Find the parts of programs of which other parts are not in old."""
@@ -251,6 +263,9 @@ class _New:
 
     def _made(self, item: scan.Found) -> tuple[Coding, bytes] | None:
         """How a part was compressed, and what it expands to."""
+        if item.packed > self._longest:
+            self.long = True
+            return None
         raw = item.raw if item.coding.id in self._usable else None
         if raw is None or len(self.out) + len(raw) + len(self._new) - item.offset - item.packed > _most(self._new):
             return None
