@@ -57,6 +57,11 @@ def signed_bytes(preamble: Preamble) -> bytes:
     return _SIGNED_PREFIX + encode_head(preamble)
 
 
+def framed(length: int, frame_log: int) -> int:
+    """Bytes of the frames of a compressed stream of so many."""
+    return length + -(-length // ((1 << frame_log) - FRAME_HEAD)) * FRAME_HEAD
+
+
 def encode_preamble(preamble: Preamble) -> bytes:
     """All bytes of the preamble; what ``parse_preamble`` would refuse is refused here."""
     body = encode_head(preamble) + bytes([len(preamble.signatures)])

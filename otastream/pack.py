@@ -5,18 +5,22 @@ The first three stages end in a plan on disk (``planning``); the others pull fro
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing
-from dataclasses import dataclass, field
-from itertools import chain
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Self
 
 from otastream.config import Folder, Release
-from otastream.container import encode, encode_preamble
+from otastream.container import encode, encode_preamble, framed
 from otastream.errors import Code, OtaError, error
-from otastream.model import Block, Codec, EngineId, Event, Ubi
+from otastream.model import Codec, EngineId, Event, Expect
 from otastream.options import Fit, PackOptions, adopt, engine_memory, engines, fit, refit
-from otastream.planning import Work, planned
+from otastream.planning import planned
+from otastream.sides import MORE, Side, Work
+from otastream.spool import Demands
 from otastream.stages.compress import compress
 from otastream.stages.decompress import decompress
 from otastream.stages.diff import diff
@@ -26,7 +30,7 @@ from otastream.stages.read import read
 from otastream.stages.records import records
 from otastream.stages.verify import first, verify
 from otastream.stages.write import write
-from otastream.tree import Change, Ready
+from otastream.tree import CHUNK_SIZE, Change, Ready
 
 __all__ = ["PackOptions", "Summary", "append_release", "pack_folders", "pack_release"]
 
@@ -68,14 +72,12 @@ def pack_release(release: Release, *, output: str, options: PackOptions | None =
     CONFIG, INPUT, CHANGED, OUTPUT, TOO_SMALL; RAM when there is no memory for a delta.
     """
     options = options or PackOptions()
-    with planned(release, options) as work, closing(_diffed(work, options)) as ready:  # scan, hash, plan; diff
-        summary = Summary(work.steps.counts, work.steps.records)
-        steps = work.steps
-        made = fit(options, source=steps.sources, workspace=steps.workspace)
-        events = _headed(ready, work, summary, options)
-        stream = _compressed(events, made)
-        _written(stream, made, output, summary, options)
-    return summary
+    with planned(release, options) as work:
+
+        def fitted(asked: Demands) -> Fit:
+            return fit(options, source=asked.sources, workspace=asked.workspace)
+
+        return _smaller(work, fitted, partial(_headed, work), output)
 
 
 def append_release(
@@ -89,19 +91,27 @@ def append_release(
     """
     options = options or PackOptions()
     with closing(read(package)) as pieces:
-        frames = verify(pieces)
-        preamble = first(frames)
-        if preamble.signatures and not drop_signatures:
-            raise _would_break_signatures(package)
-        old = records(decompress(chain([preamble], frames)))
-        options = adopt(preamble, options)
-        with planned(release, options) as work, closing(_diffed(work, options)) as ready:
-            summary = Summary(work.steps.counts, work.steps.records)
-            made = refit(preamble, options, source=work.steps.sources, workspace=work.steps.workspace)
-            events = insert(old, added=_headed(ready, work, summary, options), seen=work.steps.claim)
-            stream = _compressed(events, made)
-            _written(stream, made, package, summary, options)
-    return summary
+        preamble = first(verify(pieces))
+    if preamble.signatures and not drop_signatures:
+        raise _would_break_signatures(package)
+    options = adopt(preamble, options)
+    with planned(release, options) as work:
+        claim = work.steps.claim
+
+        def fitted(asked: Demands) -> Fit:
+            return refit(preamble, options, source=asked.sources, workspace=asked.workspace)
+
+        def events(side: Side, summary: Summary) -> Generator[Event, None, None]:
+            with closing(read(package)) as pieces:
+                old = records(decompress(verify(pieces)))
+                # targets may be claimed only once
+                yield from insert(old, added=_headed(work, side, summary), seen=_nothing if side.plain else claim)
+
+        return _smaller(work, fitted, events, package)
+
+
+def _nothing(_: Expect) -> None:
+    """What was claimed stays so."""
 
 
 def _would_break_signatures(package: str) -> OtaError:
@@ -111,24 +121,87 @@ def _would_break_signatures(package: str) -> OtaError:
     )  # fmt: skip
 
 
+# ---- which package it is -----------------------------------------------------------------------------------------
+
+
+Events = Callable[[Side, Summary], Generator[Event, None, None]]
+"""The records of one of the sides; the summary is complete when they are."""
+
+
+def _smaller(work: Work, fitted: Callable[[Demands], Fit], events: Events, output: str) -> Summary:
+    """Write the package as it was decided, or the plain one, if that is smaller by more than ``MORE`` bytes."""
+    side, options = work.side, work.options
+    made = fitted(side.asked)
+    if work.certain(made, fitted(replace(work.steps.asked, sources=side.asked.sources))):
+        summary = _summary(work)
+        with closing(events(side, summary)) as stream:
+            _written(_compressed(stream, made), made, output, summary, options)
+        return summary
+    work.settle()
+    with ExitStack() as stack:
+        best = stack.enter_context(_Measured(events, side, work, made))
+        plain = best
+        for whole in (False, True):
+            other = work.other(whole=whole)
+            plain = stack.enter_context(_Measured(events, other, work, fitted(other.asked)))
+            if best.size <= plain.size + MORE or not other.left_out:
+                break
+        if best.size > plain.size + MORE:
+            best = plain
+        _written(best.pieces(), best.made, output, best.summary, options)
+        return best.summary
+
+
+class _Measured:
+    """A package, compressed into a temporary file. size: bytes of its frames, and of what was left out of it."""
+
+    def __init__(self, events: Events, side: Side, work: Work, made: Fit) -> None:
+        self.side, self.made, self.summary = side, made, _summary(work)
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - a context manager
+        try:
+            with closing(events(side, self.summary)) as stream:
+                for piece in _compressed(stream, made):
+                    self._file.write(piece)
+        except BaseException:
+            self._file.close()
+            raise
+        self.size = framed(self._file.tell(), made.frame_log) + side.left_out
+
+    def pieces(self) -> Iterator[bytes]:
+        self._file.seek(0)
+        while piece := self._file.read(CHUNK_SIZE):
+            yield piece
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+def _summary(work: Work) -> Summary:
+    return Summary(work.steps.counts, work.steps.records, notes=work.notes)
+
+
 # ---- diff -> header -> compress -> write ----------------------------------------------------------------------------
 
 
-def _diffed(work: Work, options: PackOptions) -> Generator[Ready, None, None]:
+def _diffed(work: Work, side: Side) -> Generator[Ready, None, None]:
     """Every record but the end script in the order of execution, its engine decided."""
     yield from diff(work.begin, engines=())
-    yield from work.images
+    yield from side.images
+    options = work.options
     tried, memory = engines(options), engine_memory(options)
-    actions = work.steps.actions()
+    actions = work.steps.actions(plain=side.plain)
     with closing(diff(actions, engines=tried, memory=memory, jobs=options.jobs, cache=work.cache)) as coded:
         yield from coded
 
 
-def _headed(ready: Iterable[Ready], work: Work, summary: Summary, options: PackOptions) -> Iterator[Event]:
+def _headed(work: Work, side: Side, summary: Summary) -> Generator[Event, None, None]:
     end = next(diff(work.end, engines=()), None)
-    return header(
-        _watched(ready, work, summary, options), manifest=work.manifest, expects=work.steps.expects(), end=end
-    )
+    with closing(_diffed(work, side)) as ready:
+        expects = work.steps.expects(plain=side.plain)
+        yield from header(_watched(ready, work, summary), manifest=side.manifest, expects=expects, end=end)
 
 
 def _compressed(events: Iterator[Event], made: Fit) -> Iterator[bytes]:
@@ -150,7 +223,7 @@ def _written(stream: Iterator[bytes], made: Fit, output: str, summary: Summary, 
     summary.codec, summary.window_log, summary.ram = preamble.codec, preamble.window_log, preamble.ram
 
 
-def _watched(ready: Iterable[Ready], work: Work, summary: Summary, options: PackOptions) -> Iterator[Ready]:
+def _watched(ready: Iterable[Ready], work: Work, summary: Summary) -> Iterator[Ready]:
     """Pass everything through, keep the sums, report progress."""
     done = sum(getattr(step.action, "size", 0) for step in work.end)  # sent already, in front of all others
     for item in ready:
@@ -159,9 +232,8 @@ def _watched(ready: Iterable[Ready], work: Work, summary: Summary, options: Pack
             summary.content += size
             summary.payload += item.payload.size + (0 if item.fallback is None else item.fallback.size)
             summary.cached += item.cached
-            if isinstance(item.record, Block | Ubi) and item.record.note is not None and item.record.new_view is None:
-                summary.notes.append((item.record.targets[0], item.record.note))
             summary.deltas += getattr(item.record, "engine", EngineId.FULL) is not EngineId.FULL
         yield item
         done += size
-        options.report("pack", done, work.manifest.bytes, getattr(item.record, "path", b""))
+        if not work.settled:  # else that has told how far it is
+            work.options.report("pack", done, work.steps.bytes, getattr(item.record, "path", b""))

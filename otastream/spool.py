@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, Final, Self
 
 from otastream import cbor, model
@@ -19,7 +20,7 @@ from otastream.container import needs_of
 from otastream.errors import Code, error
 from otastream.fields import decode_record, encode_record
 from otastream.model import Action, Expect, Head, Owner, Xattrs
-from otastream.tree import CHUNK_SIZE, Change, Content, Entry, Kind, Payload, Ready, Step, basename, parent, show, stem
+from otastream.tree import Change, Content, Entry, Kind, Payload, Ready, Step, basename, parent, show, stem
 
 _CACHE_KIB: Final = 1024
 
@@ -141,19 +142,40 @@ def unpack_xattrs(raw: bytes | None) -> Xattrs | None:
 # ---- the plan ------------------------------------------------------------------------------------------------------
 
 _STEPS: Final = """
-CREATE TABLE expect(seq INTEGER PRIMARY KEY, raw BLOB);
+CREATE TABLE expect(seq INTEGER PRIMARY KEY, raw BLOB, plain BLOB);
 CREATE TABLE target(name BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE action(seq INTEGER PRIMARY KEY, change TEXT, raw BLOB, new BLOB, old BLOB, size INTEGER, digest BLOB,
-    old_size INTEGER, old_digest BLOB, made INTEGER, made_size INTEGER, cached INTEGER NOT NULL DEFAULT 0);
+    old_size INTEGER, old_digest BLOB, made INTEGER, made_size INTEGER, cached INTEGER NOT NULL DEFAULT 0,
+    plain BLOB, plain_made INTEGER, plain_size INTEGER);
 """
-# made: where the payload is in the spool, if it is decided.
+# made: where the payload is in the spool, if it is decided. plain...: the record as it is if nobody looks inside.
 
 
 _STEP: Final = "change, raw, made, made_size, cached, new, old, size, digest, old_size, old_digest"
 
 
+@dataclass(slots=True)
+class Demands:
+    """What a package asks of boards. sources: whether any record may read old content; workspace: bytes that views and
+    engines of records take, at most.
+    """
+
+    sources: bool = False
+    needs: set[str] = field(default_factory=set)
+    workspace: int = 0
+
+    def record(self, action: Action) -> None:
+        self.sources |= getattr(action, "source", None) is not None
+        self.needs.update(needs_of(action))
+
+    def and_also(self, other: Demands) -> Demands:
+        return Demands(self.sources or other.sources, self.needs | other.needs, max(self.workspace, other.workspace))
+
+
 class Steps(_Database):
-    """The steps of a whole package, in order, with the sums that its manifest needs."""
+    """The steps of a whole package, in order, with the sums that its manifest needs. asked: of boards, but for what
+    images ask and views of files; left_out: numbers of actions that are not among the plain ones.
+    """
 
     def __init__(self) -> None:
         super().__init__(_STEPS)
@@ -161,9 +183,8 @@ class Steps(_Database):
         self.records = 0
         self.bytes = 0
         self.full = 0  # of these, bytes that are sent in full for certain
-        self.sources = False  # whether any record may read old content
-        self.needs: set[str] = set()
-        self.workspace = 0  # bytes that views and engines of records take, at most
+        self.asked = Demands()
+        self.left_out: frozenset[int] = frozenset()
         self.counts: Counter[Change] = Counter()
 
     def add(self, steps: Iterable[Step]) -> None:
@@ -174,8 +195,9 @@ class Steps(_Database):
             if step.action is None:
                 continue
             self.count(step.action, step.change)
+            self.asked.record(step.action)
             if step.content is not None:
-                self.needs.add("full")  # what the diff stage may turn a delta into
+                self.asked.needs.add("full")  # what the diff stage may turn a delta into
             self.db.execute(
                 "INSERT INTO action(change, raw, new, old, size, digest, old_size, old_digest) VALUES(?,?,?,?,?,?,?,?)",
                 (step.change.value, encode_record(step.action), *_content_row(step.content)),
@@ -187,8 +209,6 @@ class Steps(_Database):
         self.records += 1
         self.bytes += getattr(action, "size", 0)
         self.full += getattr(action, "size", 0) if getattr(action, "engine", None) is model.EngineId.FULL else 0
-        self.sources |= getattr(action, "source", None) is not None
-        self.needs.update(needs_of(action))
 
     def expect(self, expect: Expect) -> None:
         """Take an expect. CONFIG: a target of it has been named before.
@@ -199,6 +219,10 @@ class Steps(_Database):
             return
         self.claim(expect)
         self.db.execute("INSERT INTO expect(raw) VALUES(?)", (encode_record(expect),))
+
+    def also_expect(self, number: int, expect: Expect) -> None:
+        """The expect of this number, from 1, is another one if nobody looks inside."""
+        self.db.execute("UPDATE expect SET plain = ? WHERE seq = ?", (encode_record(expect), number))
 
     def _made(self, expect: model.ExpectTree) -> bool:
         name = _absolute(expect)
@@ -212,25 +236,47 @@ class Steps(_Database):
             except sqlite3.IntegrityError:
                 raise error(Code.CONFIG, "is the target of two updates in one package", target=show(name)) from None
 
-    def expects(self) -> Iterator[Head]:
-        """The headers of all expects, in order."""
-        for (raw,) in self.db.execute("SELECT raw FROM expect ORDER BY seq"):
-            yield Head(decode_record(raw), raw)
+    def expects(self, *, plain: bool = False) -> Iterator[Head]:
+        """The headers of all expects, in order. plain: as they are if nobody looks inside."""
+        for raw, other in self.db.execute("SELECT raw, plain FROM expect ORDER BY seq"):
+            chosen = other if plain and other is not None else raw
+            yield Head(decode_record(chosen), chosen)
 
     def __exit__(self, *about: object) -> None:
         self._spool.close()
         super().__exit__(*about)
 
-    def actions(self) -> Iterator[Step]:
-        """Every step that has an action, in order, without its expects."""
-        for row in self.db.execute(f"SELECT {_STEP} FROM action ORDER BY seq"):  # noqa: S608 (constants)
-            yield self._step(row)
+    def actions(self, *, plain: bool = False) -> Iterator[Step]:
+        """Every step that has an action, in order, without its expects. plain: as it is if nobody looks inside."""
+        statement = f"SELECT seq, plain, plain_made, plain_size, {_STEP} FROM action ORDER BY seq"  # noqa: S608
+        for number, other, made, size, *row in self.db.execute(statement):
+            step = self._step(row)
+            if not plain or (other is None and number not in self.left_out):
+                yield step
+            elif other is not None:
+                yield self._plain_step(step, other, made, size)
+
+    def _plain_step(self, step: Step, raw: bytes, made: int | None, size: int) -> Step:
+        action = decode_record(raw)
+        assert isinstance(action, model.Action)  # noqa: S101 (what plain() stored)
+        if made is not None:
+            return replace(step, action=action, raw=raw, made=self._spool.at(made, size))
+        content = step.content  # the file itself
+        if content is not None:
+            content = replace(content, old=None, old_size=0, old_digest=0)
+        return replace(step, action=action, raw=raw, made=None, content=content)
 
     def deltas(self) -> Iterator[tuple[int, Step]]:
         """The number and the step of every action that has an old file, in order."""
         statement = f"SELECT seq, {_STEP} FROM action WHERE old IS NOT NULL ORDER BY seq"  # noqa: S608 (constants)
         for number, *row in self.db.execute(statement):
             yield number, self._step(row)
+
+    def undecided(self) -> array[int]:
+        """The numbers of those actions whose payload is not decided."""
+        return array(
+            "Q", (n for (n,) in self.db.execute("SELECT seq FROM action WHERE old IS NOT NULL AND made IS NULL"))
+        )
 
     def delta(self, number: int) -> Step:
         """The step of an action by its number."""
@@ -239,7 +285,6 @@ class Steps(_Database):
 
     def decide(self, number: int, item: Ready) -> None:
         """Keep how a step will be sent; its payload is kept, and closed, unless the file itself is sent."""
-        self.needs.update(needs_of(item.record))
         raw = encode_record(item.record)
         if getattr(item.record, "source", None) is None or item.payload is None:
             self.db.execute("UPDATE action SET raw = ?, old = NULL WHERE seq = ?", (raw, number))
@@ -247,6 +292,25 @@ class Steps(_Database):
         made = self._spool.add(item.payload)
         about = (raw, made.start, made.size, item.cached, number)
         self.db.execute("UPDATE action SET raw = ?, made = ?, made_size = ?, cached = ? WHERE seq = ?", about)
+
+    def plain(self, number: int, record: Action, payload: Payload | None = None) -> None:
+        """Keep how a decided step is sent if nobody looks inside; None: with the same payload."""
+        raw = encode_record(record)
+        statement = "UPDATE action SET plain = ?, plain_made = made, plain_size = made_size WHERE seq = ?"
+        self.db.execute(statement, (raw, number))
+        if payload is not None:
+            kept = None if getattr(record, "source", None) is None else self._spool.add(payload)
+            made = (None, None) if kept is None else (kept.start, kept.size)
+            self.db.execute("UPDATE action SET plain_made = ?, plain_size = ? WHERE seq = ?", (*made, number))
+
+    def has_plain(self, number: int) -> bool:
+        """Whether it is kept how this step is sent if nobody looks inside."""
+        row = self.db.execute("SELECT 1 FROM action WHERE seq = ? AND plain IS NOT NULL", (number,)).fetchone()
+        return row is not None
+
+    def keep(self, payload: Payload) -> Spooled:
+        """The same payload, which can be sent more than once; the other one is closed."""
+        return payload if isinstance(payload, Spooled) else self._spool.add(payload)
 
     def _step(self, row: Row) -> Step:
         change, raw, made, size, cached, *content = row
@@ -267,7 +331,8 @@ class Spooled:
     start: int
     size: int
 
-    def chunks(self, limit: int = CHUNK_SIZE) -> Iterator[bytes]:
+    def chunks(self, limit: int = model.CHUNK_MAX) -> Iterator[bytes]:
+        """As long as those of deltas that are not kept: each costs some bytes."""
         for at in range(0, self.size, limit):
             yield os.pread(self.fd, min(limit, self.size - at), self.start + at)
 

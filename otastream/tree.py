@@ -121,8 +121,9 @@ class Step:
 class Ready:
     """A record whose engine is decided, with its payload where it has one. raw: its encoded header, if it is known.
     cached: its delta was made in an earlier run. codings: what a view in the payload needs of the board; workspace:
-    bytes for view and engine; saved: about how many bytes of the package the view saves. scratch: bytes that the
-    temporary folder must hold while a node is updated onto itself. fallback: the second payload, where there is one.
+    bytes for view and engine; cost: about what the payload takes in a package; least: what another one without a view
+    would take at the least; certain: that one was not made. scratch: bytes that the temporary folder must hold while a
+    node is updated onto itself. fallback: the second payload, where there is one.
     """
 
     record: Action
@@ -131,7 +132,9 @@ class Ready:
     cached: bool = False
     codings: frozenset[CodingId] = frozenset()
     workspace: int = 0
-    saved: int = 0
+    cost: int = 0
+    least: int = 0
+    certain: bool = False
     scratch: int = 0
     fallback: Payload | None = None
 

@@ -228,10 +228,9 @@ def test_patch_without_the_coding_refuses_by_name(
 # ---- what is sent --------------------------------------------------------------------------------------------------
 
 
-def _unknown(data: bytes, number: int) -> bytes:
-    """Members whose blocks end where no compressor here ends them."""
+def by_blocks(data: bytes, at: int) -> bytes:
+    """A member whose blocks end where no compressor here ends them."""
     worker = zlib.compressobj(9, zlib.DEFLATED, -15)
-    at = 5000 + 100 * number
     packed = worker.compress(data[:at]) + worker.flush(zlib.Z_BLOCK) + worker.compress(data[at:]) + worker.flush()
     return b"\x1f\x8b\x08\0\0\0\0\0\2\3" + packed + struct.pack("<II", zlib.crc32(data), len(data))
 
@@ -241,7 +240,7 @@ PLAIN: dict[str, dict[str, Callable[[bytes], bytes]]] = {
     "damaged": {f"f{number}.gz": lambda data: member(data)[:-3] for number in range(5)},
     "nothing in common": {"f.gz": lambda data: member(words(data == NEW, 9000))},
     "tiny": {"f.gz": lambda data: member(b"version %d" % (data == NEW) * 20)},
-    "unknown": {f"f{number}.gz": partial(_unknown, number=number) for number in range(6)},
+    "unknown": {f"f{number}.gz": partial(by_blocks, at=5000 + 100 * number) for number in range(6)},
     "all": CONTENTS,
 }
 

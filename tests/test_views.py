@@ -8,6 +8,7 @@ import random
 import shutil
 import struct
 import subprocess
+import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,15 +23,16 @@ from e2e_support import Applier, applier_named, applier_with_encoders, board_pro
 from golden import builder as b
 from golden import views as v
 from otastream.config import Image, Release
-from otastream.deltas.maker import SHORT_NOTE
 from otastream.errors import Code, OtaError
 from otastream.inspection import inspect_package, verify_package
 from otastream.model import Block, CodingId, EngineId, View
 from otastream.native import ExecOptions, Executor
 from otastream.options import PackOptions
 from otastream.pack import Summary, pack_release
+from otastream.sides import NOTE_MOST
 from otastream.views import codings, parts, scan, squashfs
 from otastream.views.expand import expand
+from scripts.newc import Archive
 
 ALL = frozenset(CodingId)
 needs_mksquashfs = pytest.mark.skipif(shutil.which("mksquashfs") is None, reason="no mksquashfs")
@@ -235,7 +237,7 @@ def test_boards_without_the_encoder_get_no_view(tmp_path: Path) -> None:
     bench = Bench(tmp_path, *(squash(tmp_path, f"t{seed}", tree(seed), "-comp", "xz") for seed in (1, 2)))
     bench.pack()
     record = bench.record()
-    note = "boards without xz-liblzma: squashfs xz (128 KiB blocks)"[:SHORT_NOTE]
+    note = "boards without xz-liblzma: squashfs xz (128 KiB blocks)"[:NOTE_MOST]
     assert (record.new_view, record.note) == (None, note)
 
 
@@ -314,11 +316,31 @@ def test_a_block_size_that_lies() -> None:
         squashfs.read_super(memoryview(head))
 
 
-def test_a_bomb_is_not_unpacked() -> None:
-    """A block that claims to be one of 128 KiB and would become 10 MB."""
-    bomb = zlib.compress(bytes(10_000_000), 9)
+@pytest.mark.parametrize("id_", [CodingId.DEFLATE, CodingId.ZSTD])
+@pytest.mark.parametrize("limit", [131071, 131072])
+def test_a_bomb_is_not_unpacked(id_: CodingId, limit: int) -> None:
+    """A block that claims to be one of 128 KiB and would become much more; of a frame it does not say how much."""
+    bomb = zlib.compress(bytes(1 << 28), 9) if id_ is CodingId.DEFLATE else zstd_zeros(2048)
+    tracemalloc.start()
     with pytest.raises(ValueError, match="too large"):
-        codings.decode(codings.deflate(9, wrapped=True), bomb, 131072)
+        codings.decode(codings.squashfs_coding(id_, 131072), bomb, limit)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 1 << 25
+
+
+def test_a_frame_that_does_not_say_its_size() -> None:
+    assert codings.decode(codings.squashfs_coding(CodingId.ZSTD, 131072), zstd_zeros(1) + b"tail", 131072) == (
+        bytes(131072),
+        len(zstd_zeros(1)),
+    )
+
+
+def zstd_zeros(blocks: int) -> bytes:
+    """A frame of so many times 128 KiB of zeros, which does not say so (RFC 8878): four bytes for each."""
+    last = blocks - 1
+    repeated = ((131072 << 3 | 1 << 1 | (number == last)).to_bytes(3, "little") + b"\0" for number in range(blocks))
+    return b"\x28\xb5\x2f\xfd\0" + bytes([7 << 3]) + b"".join(repeated)  # a window of 128 KiB
 
 
 # ---- gzip ----------------------------------------------------------------------------------------------------------
@@ -341,6 +363,25 @@ def test_gzip_levels_of_gnu_gzip(tmp_path: Path, level: int, applier: Applier) -
     bench = Bench(tmp_path, *made)
     assert bench.pack().package < 1200
     assert bench.record().note == "gzip: 100 % reproduced, 1 parts recompressed, 0 kept, 0 sent as they are"
+    bench.applies(applier)
+
+
+def test_an_initramfs(tmp_path: Path, applier: Applier) -> None:
+    """A cpio archive by GNU gzip, as initramfs-tools makes it."""
+    sides = []
+    for seed in (1, 2):
+        archive = Archive()
+        for number in range(5):
+            archive.file(f"lib/modules/6.1.0/mod{number}.ko", changed(words(number, 8000), seed + number), 0o644)
+        archive.file("init", b"#!/bin/sh\n", 0o755)
+        archive.link("sbin", "bin")
+        archive.node("dev/console", 5, 1)
+        command = ["gzip", "-n", "-9", "-c"]
+        sides.append(subprocess.run(command, input=archive.pack(), capture_output=True, check=True).stdout)
+    bench = Bench(tmp_path, *sides)
+    assert bench.pack().package < 2000
+    note = bench.record().note
+    assert note == "gzip cpio: 100 % reproduced, 1 parts recompressed, 0 kept, 0 sent as they are"
     bench.applies(applier)
 
 

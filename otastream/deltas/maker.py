@@ -39,9 +39,9 @@ WHOLE_PROGRAMS: Final = 1 << 19
 """Bytes of the units in place from which on programs are recompressed as a whole: smaller ones hold pieces of them."""
 VIEW_COST: Final = 128
 """Bytes by which a delta between views must be smaller than any other: the manifest and the record name them."""
+LEAST: Final = 2
+"""What a delta was estimated to cost, divided by this, it costs at the least: codecs do better than the estimate."""
 NOTE_MAX: Final = 255
-SHORT_NOTE: Final = 50
-"""The most bytes of a note that says why there is no view: looking inside shall not make a package larger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,9 @@ class Maker:
             found.cached,
             found.codings,
             found.workspace,
-            found.saved,
+            found.cost,
+            found.least,
+            found.certain,
             fallback=_fallback(record, content),
         )
 
@@ -128,7 +130,7 @@ class Maker:
         if viewed.cost + VIEW_COST < bound:
             if plain.payload is not None:
                 plain.payload.close()
-            return replace(viewed, saved=bound - viewed.cost)
+            return replace(viewed, least=bound // LEAST, certain=False)
         viewed.payload.close()
         return replace(plain, note=f"no gain inside of {viewed.note}")
 
@@ -156,13 +158,14 @@ class Maker:
             return Delta(note=f"no gain inside of {found.note}")
         payload = Prefixed(front, made.payload)
         cost = compressed_size(payload.chunks())
+        least = plain_least(old, new, found.changed) if found.packed > CERTAIN else 0
         return replace(
             made,
             payload=payload,
             note=found.note,
             cost=cost,
-            certain=found.packed > CERTAIN and cost + VIEW_COST < plain_least(old, new, found.changed),
-            saved=found.packed - cost,
+            certain=cost + VIEW_COST < least,
+            least=least,
             front=found.front,
             codings=frozenset(found.front.codings()),
             workspace=found.front.memory + memory if made.engine is EngineId.XREF else workspace,
@@ -229,7 +232,9 @@ class Maker:
             found.payload,
             codings=found.codings,
             workspace=found.workspace,
-            saved=found.saved,
+            cost=found.cost,
+            least=found.least,
+            certain=found.certain,
             scratch=found.in_place.scratch,
         )
 
@@ -264,10 +269,11 @@ class Maker:
             best = _cheaper(best, engine.id, made.encode(engine, memory))
         if best.payload is None:
             return Delta(note=best.refused)
+        least = plain_least(old, new, found.changed) if found.packed > CERTAIN else 0
         return replace(
             best,
-            certain=found.packed > CERTAIN and best.cost + VIEW_COST < plain_least(old, new, found.changed),
-            saved=found.packed - best.cost,
+            certain=best.cost + VIEW_COST < least,
+            least=least,
             front=made.front,
             codings=frozenset(made.front.codings()),
             workspace=made.front.memory + memory if best.engine is EngineId.XREF else workspace,
@@ -332,16 +338,16 @@ class Maker:
 class Delta:
     """A delta, or with payload None that the file is sent whole. note: what a person should know about it.
 
-    front: with views, what stands before the engine's payload; cost: estimated bytes in a package; saved: by the views;
-    certain: others need not be tried; cached: it was made in an earlier run. in_place: with what the records say of it;
-    refused: the note if another one is smaller.
+    front: with views, what stands before the engine's payload; cost: estimated bytes in a package; least: those of one
+    without views, at the least; certain: others need not be tried; cached: it was made in an earlier run. in_place:
+    with what the records say of it; refused: the note if another one is smaller.
     """
 
     engine: EngineId = EngineId.FULL
     payload: Payload | Prefixed | None = None
     note: str | None = None
     cost: int = 0
-    saved: int = 0
+    least: int = 0
     certain: bool = False
     front: Front | None = None
     codings: frozenset[CodingId] = frozenset()
@@ -369,7 +375,7 @@ def _smaller(viewed: Delta, plain: Delta) -> Delta:
     if viewed.cost + VIEW_COST < plain.cost:
         if plain.payload is not None:
             plain.payload.close()
-        return replace(viewed, saved=plain.cost - viewed.cost)
+        return replace(viewed, least=plain.cost // LEAST)
     viewed.payload.close()
     return replace(plain, note=viewed.refused)
 
@@ -379,7 +385,7 @@ def _noted(action: Action, found: Delta) -> Action:
     if not isinstance(action, File | Block | Ubi) or found.note is None:
         return action
     front = found.front
-    note = found.note.encode()[: SHORT_NOTE if front is None else NOTE_MAX].decode(errors="ignore")
+    note = found.note.encode()[:NOTE_MAX].decode(errors="ignore")
     old_view = View.PARTS if front is not None and front.old is not None else None
     return replace(action, note=note, old_view=old_view, new_view=None if front is None else View.PARTS)
 
