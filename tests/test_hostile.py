@@ -17,10 +17,13 @@ from pathlib import Path
 
 import pytest
 
-from e2e_support import Applier, state, write
+from e2e_support import Applier, applier_with_encoders, state, write
 from golden import builder as b
 from golden import views as v
 from otastream.errors import Code
+from otastream.model import CodingId
+from otastream.views import codings
+from test_views import zstd_zeros
 
 TEXT = b"hello, board\n"
 OLD = b"the old content\n"
@@ -621,3 +624,59 @@ def test_a_bomb_in_old(root: Path, applier: Applier) -> None:
     assert status == Code.RESULT  # the digest of new is none
     assert seconds < SECONDS
     assert memory < usual + 8192
+
+
+def _zstd_views(front: bytes, payload: bytes, size: int, root: Path, old: bytes) -> Path:
+    """The same with the coding of zstd, for blocks of 128 KiB, and the memory that it takes."""
+    write(root / "a", old)
+    source = {b.SIZE: len(old), b.DIGEST: b.xxh(old)}
+    fields = {b.PATH: b"a", b.MODE: 0o600, b.SIZE: size, b.DIGEST: 1, b.ENGINE: 1, b.SOURCE: source}
+    needs = b.record(b.MANIFEST, {b.RECORDS: 1, b.BYTES: 0, b.NEEDS: sorted([*v.NEEDS, "zstd-1.5.4"])})
+    views = {b.OLD_VIEW: 1, b.NEW_VIEW: 1}
+    records = needs + b.record(b.FILE, fields | views, b.varint(4_000_000) + front + payload) + b.ENDING
+    package = root.parent / "p.ota"
+    package.write_bytes(b.Package(records, workspace=1000, ram=5 << 20).build())
+    return package
+
+
+_ZSTD = codings.squashfs_coding(CodingId.ZSTD, 131072)
+_ZSTD_CODINGS = b.varint(1) + b.varint(_ZSTD.id) + b.varint(_ZSTD.params)
+
+
+def _zstd_old(*part: int) -> bytes:
+    return b"".join(map(b.varint, (2, 4096))) + _ZSTD_CODINGS + b"\1" + b"".join(map(b.varint, part))
+
+
+def _zstd_end(raw: int) -> bytes:
+    """All that is to be made is what the part ends with."""
+    return b.triple([(1, b"")], b"", raw - 100) + b.triple([(99, b"")], b"")
+
+
+def _zstd_lie(packed: bytes, raw: int, code: Code) -> tuple[bytes, bytes, bytes, Code]:
+    return packed, _zstd_old(0, 0, len(packed), 2 * raw) + v.new(v.plain(100)), _zstd_end(raw), code
+
+
+ZSTD_LIES: dict[str, tuple[bytes, bytes, bytes, Code]] = {
+    "old expands to 256 MiB": _zstd_lie(zstd_zeros(2048), 131072, Code.RESULT),  # no more is decoded than was said
+    "old is cut": _zstd_lie(zstd_zeros(2)[:-2], 2 * 131072, Code.DELTA),
+    "new is one part of 4 GB": (
+        PACKED, v.old([]) + v.new(v.part((1 << 32) - 1), _ZSTD_CODINGS), b.triple([], bytes(10)), Code.DELTA,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("program", ["otastream", "otaunpack"])
+@pytest.mark.parametrize("lie", ZSTD_LIES)
+def test_a_view_by_zstd_that_lies(root: Path, program: str, lie: str) -> None:
+    """The board program that has every encoder is the one with sanitizers, whose memory says nothing."""
+    if CodingId.ZSTD not in codings.present():
+        pytest.skip("no libzstd of the right version")
+    applier = applier_with_encoders(program)
+    usual = cost(applier, put(root, file(b"b")), root)[2]
+    old, front, payload, code = ZSTD_LIES[lie]
+    status, seconds, memory = cost(applier, _zstd_views(front, payload, 100, root, old), root)
+    assert status == code
+    assert (root / "a").read_bytes() == old
+    assert seconds < SECONDS
+    if program == "otastream":
+        assert memory < usual + (16 << 10)

@@ -278,6 +278,9 @@ def zstd(*, level: int, longest: int, checked: bool = False) -> Coding:
     return Coding(CodingId.ZSTD, level | longest << 5 | checked << 10)
 
 
+_ZSTD_STEP: Final = 512  # of which at most 16 MiB come
+
+
 def _zstd(params: int, data: Buffer) -> bytes:
     library = shared.zstd()
     if library is None:
@@ -286,18 +289,24 @@ def _zstd(params: int, data: Buffer) -> bytes:
 
 
 def _unzstd(params: int, data: Buffer, limit: int) -> tuple[bytes, int]:
+    """Some input at a time, since a frame need not say what it expands to: 4 bytes may be 128 KiB (RFC 8878)."""
     del params
-    view = bytes(data)
+    view, at = memoryview(data).cast("B"), 0
+    decoder = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
+    pieces, room = [], limit
     try:
-        if zstandard.frame_content_size(view) > limit:
+        if zstandard.frame_content_size(view[:18]) > limit:
             raise ValueError("too large")
-        decoder = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
-        raw = decoder.decompress(view)
+        while not decoder.eof and at < len(view):
+            pieces.append(decoder.decompress(view[at : at + _ZSTD_STEP]))
+            at, room = at + _ZSTD_STEP, room - len(pieces[-1])
+            if room < 0:
+                raise ValueError("too large")
     except zstandard.ZstdError as exc:
         raise ValueError(str(exc)) from exc
-    if not decoder.eof or len(raw) > limit:
-        raise ValueError("incomplete, or too large")
-    return raw, len(view) - len(decoder.unused_data)
+    if not decoder.eof:
+        raise ValueError("incomplete")
+    return b"".join(pieces), min(at, len(view)) - len(decoder.unused_data)
 
 
 def _zstd_size(params: int, *, encode: bool) -> int:
