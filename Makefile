@@ -174,6 +174,10 @@ bench-views: build bench-tools ## compressed images and files against every peer
 	$(PYTHON) scripts/boardbuild.py --encoders gzip,xz,zstd,lz4,lzo amd64
 	$(PY) -m bench.views --markdown docs/benchmarks-views.md
 
+.PHONY: bench-bound
+bench-bound: build ## every pair of the corpus with views and without: fails if one is more than 64 bytes larger
+	$(PY) -m bench.bound
+
 # What the tables of files need beside the project itself: the board program for this machine, peers, matplotlib.
 .PHONY: bench-tools
 bench-tools: $(VENV)/.bench

@@ -2,8 +2,9 @@
 
     python -m bench.views [--rows PATTERN] [--files N] [--markdown PAGE] [NAME...]
 
-NAME is an image pair of `python -m scripts.corpus`, a folder of compressed files, or `instructions`: what the board
-program executes, counted by callgrind on small images; without any, all. The modules are N of those of the corpus,
+NAME is an image pair of `python -m scripts.corpus`, a folder of compressed files, `bound`: every pair with views and
+without, as bench.bound has it, or `instructions`: what the board program executes, counted by callgrind on small
+images; without any, all. The modules are N of those of the corpus,
 compressed here as kbuild does it. Every result is compared with new. Rows are kept as in bench.pairs.
 """
 
@@ -21,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from bench import folder, kept, pairs
+from bench import bound, folder, kept, pairs
 from bench.filetools import FileTool, hdiffpatch, ours, xdelta3, xdelta3_gzip, zstd
 from bench.measure import ROOT, Usage, launcher, measure, total_size
 from bench.rows import APPLY_MIB, BYTES, PACK_CPU, PACK_MIB, Column, Row, best_peer, machine, ratio, table
@@ -34,6 +35,7 @@ ENCODERS: Final = ("xz", "zstd", "lz4", "lzo")
 PROGRAM: Final = ROOT / "build/board" / "-".join(["amd64", *ENCODERS]) / "otaunpack"
 SMALL: Final = "small-"
 """Pairs whose names begin so are for counting instructions."""
+BOUND: Final = "bound"
 COUNTED: Final = "instructions"
 COUNTED_TITLE: Final = "Instructions for each byte of new"
 INSIDE: Final = Column("found inside", lambda row: row.note, left=True)
@@ -196,6 +198,8 @@ the same kinds (counting is fifty times slower than running), of which nearly ev
 
 def measured(name: str, work: Path, options: argparse.Namespace) -> tuple[str, list[Row]]:
     """A section of the page, and what stands in it."""
+    if name == BOUND:
+        return bound.section((), options.most << 20)
     if name == COUNTED:
         return counted(options)
     if name in FOLDERS:
@@ -212,16 +216,17 @@ def written(page: Path | None, names: Sequence[str]) -> dict[str, str]:
     """The sections that a page has already, for a run of only some of the names."""
     if page is None or not page.exists():
         return {}
-    titles = {COUNTED_TITLE if name == COUNTED else name: name for name in names}
+    titles = {{COUNTED: COUNTED_TITLE, BOUND: bound.TITLE}.get(name, name): name for name in names}
     found = (f"## {part.rstrip()}\n" for part in page.read_text().split("\n## ")[1:])
     return {titles[title]: part for part in found if (title := part.splitlines()[0][3:]) in titles}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    every = [*(name for name in IMAGES if not name.startswith(SMALL)), *FOLDERS, COUNTED]
+    every = [*(name for name in IMAGES if not name.startswith(SMALL)), *FOLDERS, BOUND, COUNTED]
     parser.add_argument("names", nargs="*", metavar="NAME", choices=[[], *every], help=", ".join(every))
     parser.add_argument("--files", type=int, default=60, help="modules of a row")
+    parser.add_argument("--most", type=int, default=60, help="MiB of the pairs of bound (default: %(default)s)")
     parser.add_argument("--rows", default="", help="only tools whose name this pattern finds")
     parser.add_argument("--fresh", action="store_true", help="measure again what was kept, too")
     parser.add_argument("--kept", action="store_true", help="measure nothing: rows that were not kept say so")
