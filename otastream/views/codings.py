@@ -6,21 +6,14 @@ library counts as present only if it gives known answers, whatever version it cl
 
 from __future__ import annotations
 
-import copy
 import functools
-import lzma
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-import xxhash
-import zstandard
-
 from otastream.model import CodingId
-from otastream.native import Buffer, Gnuzip, gnuzip_size
-from otastream.views import blocks, shared
-from otastream.views.sample import sample
+from otastream.native import Buffer, Gnuzip
+from otastream.views import blocks, streams
 from otastream.views.xz_header import xz_filters
 
 SMALL: Final = frozenset({CodingId.DEFLATE, CodingId.GNUZIP})
@@ -54,102 +47,15 @@ class Decoder(Stream, Protocol):
     def copy(self) -> Decoder: ...
 
 
-# ---- deflate -------------------------------------------------------------------------------------------------------
+# ---- codings ------------------------------------------------------------------------------------------------------
 
 
 def deflate(level: int, *, wrapped: bool, memory: int = 8, window: int = 15, strategy: int = 0) -> Coding:
     """zlib's deflate; wrapped: RFC 1950 (header and checksum), else RFC 1951."""
-    return Coding(CodingId.DEFLATE, level | memory << 4 | window << 8 | strategy << 12 | wrapped << 15)
-
-
-def _window(params: int) -> int:
-    bits = params >> 8 & 15
-    return bits if params >> 15 else -bits
-
-
-def _deflate_size(params: int, *, encode: bool) -> int:
-    window, memory = params >> 8 & 15, params >> 4 & 15
-    return 8192 + (4 << window) + (512 << memory) if encode else 12288 + (1 << window)
-
-
-def _deflater(params: int) -> zlib._Compress:
-    return zlib.compressobj(params & 15, zlib.DEFLATED, _window(params), params >> 4 & 15, params >> 12 & 7)
-
-
-def _deflate(params: int, data: Buffer) -> bytes:
-    encoder = _deflater(params)
-    return encoder.compress(data) + encoder.flush()
-
-
-def _inflate(params: int, data: Buffer, limit: int) -> tuple[bytes, int]:
-    decoder = zlib.decompressobj(_window(params))
-    try:
-        raw = decoder.decompress(data, limit)
-        # the end may come after the last byte
-        more = b"" if decoder.eof or len(raw) < limit else decoder.decompress(decoder.unconsumed_tail, 1)
-    except zlib.error as exc:
-        raise ValueError(str(exc)) from exc
-    if not decoder.eof or more:
-        raise ValueError("incomplete, or too large")
-    return raw, memoryview(data).nbytes - len(decoder.unused_data)
-
-
-class _Deflating:
-    def __init__(self, params: int) -> None:
-        self._encoder = _deflater(params)
-        self._ready = b""
-        self._ended = False
-
-    def step(self, data: bytes, room: int, *, last: bool) -> tuple[int, bytes, bool]:
-        taken = 0
-        if not self._ready and not self._ended:
-            self._ready, taken = self._encoder.compress(data), len(data)
-            if last:
-                self._ready += self._encoder.flush()
-                self._ended = True
-        out, self._ready = self._ready[:room], self._ready[room:]
-        return taken, out, self._ended and not self._ready
-
-
-class _Inflating:
-    def __init__(self, params: int) -> None:
-        self._decoder = zlib.decompressobj(_window(params))
-
-    def copy(self) -> _Inflating:
-        twin = copy.copy(self)
-        twin._decoder = self._decoder.copy()
-        return twin
-
-    def step(self, data: bytes, room: int, *, last: bool) -> tuple[int, bytes, bool]:
-        del last
-        if room == 0 or self._decoder.eof:
-            return 0, b"", self._decoder.eof
-        try:
-            out = self._decoder.decompress(data, room)
-        except zlib.error as exc:
-            raise ValueError(str(exc)) from exc
-        rest = len(self._decoder.unconsumed_tail) + len(self._decoder.unused_data)
-        return len(data) - rest, out, self._decoder.eof
-
-
-_ANY_DEFLATE: Final = deflate(9, wrapped=False).params
-
-
-def _known_deflate() -> bool:
-    """Whether zlib here writes what zlib writes: an answer for each level and strategy."""
-    data = sample(150_000)
-    digest = xxhash.xxh64()
-    for level in range(1, 10):
-        digest.update(_deflate(deflate(level, wrapped=False).params, data))
-    for strategy in range(1, 5):
-        digest.update(_deflate(deflate(6, wrapped=True, memory=9, window=12, strategy=strategy).params, data))
-    return digest.intdigest() == _DEFLATE_ANSWER
-
-
-_DEFLATE_ANSWER: Final = 0x86196F546656A185
-
-
-# ---- deflate by GNU gzip -------------------------------------------------------------------------------------------
+    return Coding(
+        CodingId.DEFLATE,
+        streams.deflate_params(level, wrapped=wrapped, memory=memory, window=window, strategy=strategy),
+    )
 
 
 def gnuzip(level: int) -> Coding:
@@ -157,181 +63,17 @@ def gnuzip(level: int) -> Coding:
     return Coding(CodingId.GNUZIP, level)
 
 
-def _gnuzip(params: int, data: Buffer) -> bytes:
-    encoder, view, out, done = Gnuzip(params), memoryview(data).cast("B"), bytearray(), False
-    while not done:
-        taken, made, done = encoder.step(view, 1 << 18, last=True)
-        view = view[taken:]
-        out += made
-    return bytes(out)
-
-
-def _gnuzip_size(params: int, *, encode: bool) -> int:
-    return gnuzip_size(params) if encode else _deflate_size(_ANY_DEFLATE, encode=False)
-
-
-# ---- what libraries compress whole ---------------------------------------------------------------------------------
-
-
-class _Whole:
-    """A part that is gathered first, then made at once."""
-
-    def __init__(self, make: Callable[[bytes], bytes]) -> None:
-        self._make = make
-        self._gathered = b""
-        self._ready: bytes | None = None
-
-    def copy(self) -> _Whole:
-        return copy.copy(self)
-
-    def step(self, data: bytes, room: int, *, last: bool) -> tuple[int, bytes, bool]:
-        taken = 0
-        if self._ready is None:
-            self._gathered += data
-            taken = len(data)
-            if not last:
-                return taken, b"", False
-            self._ready = self._make(self._gathered)
-        out, self._ready = self._ready[:room], self._ready[room:]
-        return taken, out, not self._ready
-
-
 def xz(*, dictionary: int, longest: int, preset: int = 6, branch: int = 0, raw: bool = False) -> Coding:
     """liblzma: its single-call stream encoder, or (raw) only the LZMA2 data of a block. dictionary: as the byte of
     LZMA2's properties; longest: log2 of a part.
     """
-    return Coding(CodingId.XZ, preset | dictionary << 4 | branch << 10 | longest << 14 | raw << 19)
-
-
-def dictionary_byte(size: int) -> int:
-    """Of the smallest dictionary that holds so many bytes."""
-    return next(byte for byte in range(41) if _dictionary(byte) >= size)
-
-
-def _dictionary(byte: int) -> int:
-    return (2 | byte & 1) << byte // 2 + 11
-
-
-def _xz_options(params: int) -> dict[str, int]:
-    return {"preset": params & 15, "dictionary": _dictionary(params >> 4 & 63), "branch": params >> 10 & 15}
-
-
-def _xz(params: int, data: Buffer) -> bytes:
-    library = shared.lzma()
-    if library is None:
-        raise ValueError("no liblzma")
-    make = library.encode_raw if params >> 19 else library.encode
-    return make(bytes(data), **_xz_options(params))
-
-
-def _xz_chain(params: int) -> list[dict[str, int]]:
-    """The filters of a block, as the module lzma wants them."""
-    options = _xz_options(params)
-    branch = [{"id": options["branch"]}] if options["branch"] else []
-    return [*branch, {"id": lzma.FILTER_LZMA2, "dict_size": options["dictionary"]}]
-
-
-def _unxz(params: int, data: Buffer, limit: int) -> tuple[bytes, int]:
-    if params >> 19:
-        decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_xz_chain(params))
-    else:
-        decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=64 << 20)
-    try:
-        raw = decoder.decompress(data, limit)
-        more = b"" if decoder.eof or len(raw) < limit else decoder.decompress(b"", 1)
-    except lzma.LZMAError as exc:
-        raise ValueError(str(exc)) from exc
-    if not decoder.eof or more:
-        raise ValueError("incomplete, or too large")
-    return raw, memoryview(data).nbytes - len(decoder.unused_data)
-
-
-def _xz_size(params: int, *, encode: bool) -> int:
-    library = shared.lzma()
-    if library is None:
-        return 0
-    buffers = 0
-    if encode:
-        buffers = _XZ_UNTOLD + (0 if params >> 19 else 2 << (params >> 14))
-    return library.memory(**_xz_options(params), encode=encode) + buffers + 16384
-
-
-_XZ_UNTOLD: Final = 98304  # what the encoder takes beyond what the library says
-
-
-def _known_xz() -> bool:
-    if shared.lzma() is None:
-        return False
-    made = (
-        _xz(xz(dictionary=byte, longest=17, branch=branch, raw=raw).params, sample(60_000))
-        for byte, branch, raw in _XZ_TRIED
-    )
-    return xxhash.xxh64_intdigest(b"".join(made)) == _XZ_ANSWER
-
-
-_XZ_TRIED: Final = ((0, 0, False), (10, 0, False), (7, 7, False), (10, 0, True))
-_XZ_ANSWER: Final = 0xE76DE43E82EBB2B0
+    params = streams.xz_params(dictionary=dictionary, longest=longest, preset=preset, branch=branch, raw=raw)
+    return Coding(CodingId.XZ, params)
 
 
 def zstd(*, level: int, longest: int, checked: bool = False) -> Coding:
     """libzstd 1.5.4, one call. longest: log2 of a part; checked: with a checksum of the content."""
-    return Coding(CodingId.ZSTD, level | longest << 5 | checked << 10)
-
-
-_ZSTD_STEP: Final = 512  # of which at most 16 MiB come
-
-
-def _zstd(params: int, data: Buffer) -> bytes:
-    library = shared.zstd()
-    if library is None:
-        raise ValueError("no libzstd")
-    return library.encode(bytes(data), level=params & 31, checked=bool(params >> 10))
-
-
-def _unzstd(params: int, data: Buffer, limit: int) -> tuple[bytes, int]:
-    """Some input at a time, since a frame need not say what it expands to: 4 bytes may be 128 KiB (RFC 8878)."""
-    del params
-    view, at = memoryview(data).cast("B"), 0
-    decoder = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
-    pieces, room = [], limit
-    try:
-        if zstandard.frame_content_size(view[:18]) > limit:
-            raise ValueError("too large")
-        while not decoder.eof and at < len(view):
-            pieces.append(decoder.decompress(view[at : at + _ZSTD_STEP]))
-            at, room = at + _ZSTD_STEP, room - len(pieces[-1])
-            if room < 0:
-                raise ValueError("too large")
-    except zstandard.ZstdError as exc:
-        raise ValueError(str(exc)) from exc
-    if not decoder.eof:
-        raise ValueError("incomplete")
-    return b"".join(pieces), min(at, len(view)) - len(decoder.unused_data)
-
-
-def _zstd_size(params: int, *, encode: bool) -> int:
-    library = shared.zstd()
-    return (
-        0
-        if library is None
-        else library.memory(level=params & 31, longest=1 << (params >> 5 & 31), encode=encode) + 4096
-    )
-
-
-def _known_zstd() -> bool:
-    if shared.zstd() is None:
-        return False
-    made = (
-        _zstd(zstd(level=level, longest=17, checked=level == 3).params, sample(120_000))
-        for level in (1, 3, 9, 15, 19, 22)
-    )
-    return xxhash.xxh64_intdigest(b"".join(made)) == _ZSTD_ANSWER
-
-
-_ZSTD_ANSWER: Final = 0x7D0A891692348593
-
-
-# ---- blocks without a frame ----------------------------------------------------------------------------------------
+    return Coding(CodingId.ZSTD, streams.zstd_params(level=level, longest=longest, checked=checked))
 
 
 def lz4(level: int, *, longest: int) -> Coding:
@@ -387,29 +129,35 @@ def _whole(
     known: Callable[[], bool],
 ) -> Library:
     def encoder(params: int) -> Stream:
-        return _Whole(lambda data: encode(params, data))
+        return streams.Whole(lambda data: encode(params, data))
 
     def decoder(params: int) -> Decoder:
-        return _Whole(lambda data: decode(params, data, PART_MAX)[0])
+        return streams.Whole(lambda data: decode(params, data, PART_MAX)[0])
 
     return Library(name, encode, decode, encoder, decoder, size, known)
 
 
 LIBRARIES: Final[Mapping[CodingId, Library]] = {
     CodingId.DEFLATE: Library(
-        "deflate-zlib", _deflate, _inflate, _Deflating, _Inflating, _deflate_size, _known_deflate
+        "deflate-zlib",
+        streams.deflate,
+        streams.inflate,
+        streams.Deflating,
+        streams.Inflating,
+        streams.deflate_size,
+        streams.known_deflate,
     ),
     CodingId.GNUZIP: Library(
         "deflate-gnu-gzip",
-        _gnuzip,
-        lambda _, data, limit: _inflate(_ANY_DEFLATE, data, limit),
+        streams.gnuzip,
+        lambda _, data, limit: streams.inflate(streams.ANY_DEFLATE, data, limit),
         Gnuzip,
-        lambda _: _Inflating(_ANY_DEFLATE),
-        _gnuzip_size,
+        lambda _: streams.Inflating(streams.ANY_DEFLATE),
+        streams.gnuzip_size,
         lambda: True,
     ),
-    CodingId.XZ: _whole("xz-liblzma", _xz, _unxz, _xz_size, _known_xz),
-    CodingId.ZSTD: _whole("zstd-1.5.4", _zstd, _unzstd, _zstd_size, _known_zstd),
+    CodingId.XZ: _whole("xz-liblzma", streams.xz, streams.unxz, streams.xz_size, streams.known_xz),
+    CodingId.ZSTD: _whole("zstd-1.5.4", streams.zstd, streams.unzstd, streams.zstd_size, streams.known_zstd),
     CodingId.LZ4: _whole(
         "lz4-1.9.4",
         blocks.lz4,
@@ -424,7 +172,7 @@ LIBRARIES: Final[Mapping[CodingId, Library]] = {
         blocks.lzo_size,
         blocks.known_lzo,
     ),
-    CodingId.JFFS2: _whole("deflate-jffs2", blocks.jffs2, blocks.unjffs2, blocks.jffs2_size, _known_deflate),
+    CodingId.JFFS2: _whole("deflate-jffs2", blocks.jffs2, blocks.unjffs2, blocks.jffs2_size, streams.known_deflate),
 }
 
 

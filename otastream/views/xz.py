@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from otastream.views.codings import PART_MAX, Coding, dictionary_byte, xz
+from otastream.views.codings import PART_MAX, Coding, xz
+from otastream.views.streams import dictionary_byte
 from otastream.views.xz_header import xz_filters
 
 MAGIC: Final = b"\xfd7zXZ\0"
