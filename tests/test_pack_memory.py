@@ -75,4 +75,4 @@ def test_matching_takes_six_bytes_for_each_of_old(tmp_path: Path, size: int) -> 
     (tmp_path / "old").write_bytes(old)
     (tmp_path / "new").write_bytes(b"inserted".join(old[place : place + 200] for place in range(0, size, 200)))
     done = measure([sys.executable, "-c", _MATCHING, tmp_path / "old", tmp_path / "new"])
-    assert int(done.text) < 6 * size, int(done.text) / size
+    assert int(done.text) < 6 * size + (64 << 10), int(done.text) / size  # some pages are touched for other reasons
