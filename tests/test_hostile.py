@@ -652,15 +652,19 @@ def _zstd_end(raw: int) -> bytes:
     return b.triple([(1, b"")], b"", raw - 100) + b.triple([(99, b"")], b"")
 
 
-def _zstd_lie(packed: bytes, raw: int, code: Code) -> tuple[bytes, bytes, bytes, Code]:
-    return packed, _zstd_old(0, 0, len(packed), 2 * raw) + v.new(v.plain(100)), _zstd_end(raw), code
+_Lie = tuple[bytes, bytes, bytes, set[Code]]
 
 
-ZSTD_LIES: dict[str, tuple[bytes, bytes, bytes, Code]] = {
-    "old expands to 256 MiB": _zstd_lie(zstd_zeros(2048), 131072, Code.RESULT),  # no more is decoded than was said
-    "old is cut": _zstd_lie(zstd_zeros(2)[:-2], 2 * 131072, Code.DELTA),
+def _zstd_lie(packed: bytes, raw: int, codes: set[Code]) -> _Lie:
+    """Who decodes no more than was said finds the end of it wrong: RESULT."""
+    return packed, _zstd_old(0, 0, len(packed), 2 * raw) + v.new(v.plain(100)), _zstd_end(raw), codes
+
+
+ZSTD_LIES: dict[str, _Lie] = {
+    "old expands to 256 MiB": _zstd_lie(zstd_zeros(2048), 131072, {Code.DELTA, Code.RESULT}),
+    "old is cut": _zstd_lie(zstd_zeros(2)[:-2], 2 * 131072, {Code.DELTA}),
     "new is one part of 4 GB": (
-        PACKED, v.old([]) + v.new(v.part((1 << 32) - 1), _ZSTD_CODINGS), b.triple([], bytes(10)), Code.DELTA,
+        PACKED, v.old([]) + v.new(v.part((1 << 32) - 1), _ZSTD_CODINGS), b.triple([], bytes(10)), {Code.DELTA},
     ),
 }  # fmt: skip
 
@@ -673,9 +677,9 @@ def test_a_view_by_zstd_that_lies(root: Path, program: str, lie: str) -> None:
         pytest.skip("no libzstd of the right version")
     applier = applier_with_encoders(program)
     usual = cost(applier, put(root, file(b"b")), root)[2]
-    old, front, payload, code = ZSTD_LIES[lie]
+    old, front, payload, codes = ZSTD_LIES[lie]
     status, seconds, memory = cost(applier, _zstd_views(front, payload, 100, root, old), root)
-    assert status == code
+    assert status in codes
     assert (root / "a").read_bytes() == old
     assert seconds < SECONDS
     if program == "otastream":

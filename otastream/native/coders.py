@@ -19,7 +19,7 @@ class Coder(Protocol):
     def size(self, encode: bool, coding: int, params: int) -> int:
         """Bytes of memory that a board gives it; 0: there is no such coding."""
 
-    def begin(self, encode: bool, coding: int, params: int) -> None:
+    def begin(self, encode: bool, coding: int, params: int, raw: int) -> None:
         """Start a part."""
 
     def step(self, encode: bool, data: bytes, room: int, *, last: bool) -> tuple[int, bytes, bool]:
@@ -84,9 +84,9 @@ def ota_py_coder_size(handle: Any, encode: int, coding: int, params: int) -> int
 
 
 @ffi.def_extern(error=-int(Code.INTERNAL))  # type: ignore[untyped-decorator]
-def ota_py_coder_begin(handle: Any, encode: int, coding: int, params: int, _raw: int, _memory: Any, _len: int) -> int:
+def ota_py_coder_begin(handle: Any, encode: int, coding: int, params: int, raw: int, _memory: Any, _len: int) -> int:
     context: CoderContext = ffi.from_handle(handle)
-    context.coder.begin(bool(encode), coding, params)
+    context.coder.begin(bool(encode), coding, params, raw)
     return 0
 
 

@@ -110,13 +110,15 @@ def squashfs_coding(id_: CodingId, block: int) -> Coding:
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """One coding. name: as the manifest's ``needs`` has it; size: bytes of memory that a board gives it."""
+    """One coding. name: as the manifest's ``needs`` has it; decoder: for a part that expands to so many bytes at most;
+    size: bytes of memory that a board gives it.
+    """
 
     name: str
     encode: Callable[[int, Buffer], bytes]
     decode: Callable[[int, Buffer, int], tuple[bytes, int]]
     encoder: Callable[[int], Stream]
-    decoder: Callable[[int], Decoder]
+    decoder: Callable[[int, int], Decoder]
     size: Callable[..., int]
     known: Callable[[], bool]
 
@@ -131,8 +133,8 @@ def _whole(
     def encoder(params: int) -> Stream:
         return streams.Whole(lambda data: encode(params, data))
 
-    def decoder(params: int) -> Decoder:
-        return streams.Whole(lambda data: decode(params, data, PART_MAX)[0])
+    def decoder(params: int, raw: int) -> Decoder:
+        return streams.Whole(lambda data: decode(params, data, min(raw, PART_MAX))[0])
 
     return Library(name, encode, decode, encoder, decoder, size, known)
 
@@ -143,7 +145,7 @@ LIBRARIES: Final[Mapping[CodingId, Library]] = {
         streams.deflate,
         streams.inflate,
         streams.Deflating,
-        streams.Inflating,
+        lambda params, _: streams.Inflating(params),
         streams.deflate_size,
         streams.known_deflate,
     ),
@@ -152,7 +154,7 @@ LIBRARIES: Final[Mapping[CodingId, Library]] = {
         streams.gnuzip,
         lambda _, data, limit: streams.inflate(streams.ANY_DEFLATE, data, limit),
         Gnuzip,
-        lambda _: streams.Inflating(streams.ANY_DEFLATE),
+        lambda *_: streams.Inflating(streams.ANY_DEFLATE),
         streams.gnuzip_size,
         lambda: True,
     ),
@@ -289,12 +291,12 @@ class Coder:
             return 0
         return LIBRARIES[CodingId(coding)].size(params, encode=encode)
 
-    def begin(self, encode: bool, coding: int, params: int) -> None:
+    def begin(self, encode: bool, coding: int, params: int, raw: int) -> None:
         library = LIBRARIES[CodingId(coding)]
         if encode:
             self._encoder = library.encoder(params)
         else:
-            self._decoder = library.decoder(params)
+            self._decoder = library.decoder(params, raw)
 
     def step(self, encode: bool, data: bytes, room: int, *, last: bool) -> tuple[int, bytes, bool]:
         worker = self._encoder if encode else self._decoder
