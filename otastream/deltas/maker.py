@@ -263,7 +263,7 @@ class Maker:
         if workspace > views.workspace:
             return Delta(note=f"needs {workspace} bytes of memory: {found.note}")
         engines, memory = self._inside(replace(found, front=made.front), views)
-        why = "a part is longer than a unit in place:" if found.long else "no gain inside of"
+        why = "longer than a unit:" if found.long else "no gain inside of"
         best = Delta(note=found.note, cost=compressed_size(pieces(new)), refused=f"{why} {found.note}")
         for engine in engines:
             best = _cheaper(best, engine.id, made.encode(engine, memory))

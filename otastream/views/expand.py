@@ -99,7 +99,7 @@ def expand(
     made.run(found.parts)
     if not made.counts["coded"] and not made.counts["kept"]:
         why = f"needs {made.least} bytes of memory" if made.least else f"0/{len(found.parts)} reproduced"
-        why = "a part is longer than a unit in place" if made.long else why
+        why = "longer than a unit" if made.long else why
         return f"{why}: {found.note}"
     expanded, parts = _expand_old(old_view, [part for part in old_found if made.wants(part)], memory)
     front = front_of(parts, made.segments)
