@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from array import array
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 import xxhash
@@ -29,13 +29,7 @@ from otastream.native import (
 from otastream.varint import varint, zigzag
 
 _TRY_MORE: Final = 8 << 20
-"""Bytes of new below which larger units and fewer spans are tried: above, they gain little, and trying takes long."""
-
-_FEWER: Final = (2, 4, 8, 16)
-"""Parts of the spans that are tried for the map of engine xref: short spans may lead references astray."""
-
-_SPANS_LEAST: Final = 8
-"""A map of less than so many is not tried."""
+"""Bytes of new below which larger units are tried: above, they gain little, and trying takes long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +54,7 @@ def encode_in_place(
     """The payload that makes new from old on the node that holds old, of engine bsdiff, or xref if there are options.
 
     unit: bytes that are replaced at once, a power of two and a multiple of the node's erase block; with engine xref at
-    least: its model begins anew with each unit, so larger ones are taken where they make a small payload smaller. So is
-    a map of fewer spans.
+    least: its model begins anew with each unit, so larger ones are taken where they make a small payload smaller.
     scratch: bytes that the temporary folder may have to hold, at least ``least_scratch``. Errors: USAGE, and those of
     making a delta.
     """
@@ -69,18 +62,15 @@ def encode_in_place(
     check_units(max(len(old_view), len(new_view)), unit=unit, scratch=scratch)
     numbers = _matched(old_view, new_view, diff_pieces if xref is None else diff_xref_pieces, folder)
 
-    def made(unit: int, options: XrefOptions | None) -> InPlace:
-        return _encoded(old_view, new_view, numbers, unit, scratch, options, folder)
+    def made(unit: int) -> InPlace:
+        return _encoded(old_view, new_view, numbers, unit, scratch, xref, folder)
 
-    best = made(unit, xref)
+    best = made(unit)
     if xref is None or len(new_view) >= _TRY_MORE:
         return best
     while unit < len(new_view) and unit < UNIT_MAX and scratch >= least_scratch(unit * 2):
         unit *= 2
-        best = _smaller(best, made(unit, xref))
-    for spans in (len(numbers) // 3 // part for part in _FEWER):
-        if _SPANS_LEAST <= spans < xref.spans_max:
-            best = _smaller(best, made(best.unit, replace(xref, spans_max=spans)))
+        best = _smaller(best, made(unit))
     return best
 
 
