@@ -11,7 +11,7 @@
 /* Costs in bits, about: a unit that is not as predicted, and 1 for each byte of it; another region; a kind that does
  * not suit what the block is known to be. */
 #define MISS_COST 12u
-#define CHANGE_COST 60u
+#define CHANGE_COST 120u
 #define CHANGE_COST_MAX (1u << 24)
 #define NO_CODE_COST 16u
 #define CODE_COST 4u
