@@ -364,7 +364,7 @@ def test_the_watchdog_is_fed_and_stopped(updated: tuple[Board, Path, Path]) -> N
 
 
 def _least_address_space(run: Board, package: Path, high: int) -> int:
-    """The smallest bound of address space, to 16 KiB, under which a dry run passes."""
+    """The smallest bound of address space, to a page, under which a dry run passes."""
 
     def passes(kib: int) -> bool:
         limit = (kib * 1024, kib * 1024)
@@ -378,7 +378,7 @@ def _least_address_space(run: Board, package: Path, high: int) -> int:
 
     low = 0
     assert passes(high)
-    while high - low > 16:
+    while high - low > 4:
         middle = (low + high) // 2
         low, high = (low, middle) if passes(middle) else (middle, high)
     return high
