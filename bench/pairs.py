@@ -30,7 +30,8 @@ from bench.measure import OUT_OF_TIME, launcher, same_content
 from bench.rows import APPLY_MIB, BYTES, PACK_CPU, PACK_MIB, Row, best_peer, done, machine, per_byte, ratio, table
 from scripts.corpus import FILES, CorpusError, Pair, fetch
 
-_LABELS: Final = (4, -12, 14, -22)  # points above a dot
+_PLACES: Final = ((8, 0), (0, 11), (0, -11), (-8, 0), (8, 11), (8, -11), (-8, 11), (-8, -11))
+"""Of a label beside its point, in points: the first that is free is taken."""
 NOT_FOR_IT: Final = "does not apply"
 QUICK: Final = ("libssl-armhf", "sshd-armhf", "busybox-armhf")
 COUNTED_MAX: Final = 8 << 20  # bytes of new above which instructions are not counted: it takes long
@@ -177,34 +178,51 @@ def left_out(pairs: Sequence[str], rows: str) -> str:
     return "".join(f"{part}\n" for part in parts)
 
 
+def color_of(mean: Mean) -> str:
+    return "tab:green" if mean.ours else "tab:gray"
+
+
 def plot(found: Sequence[Mean], stem: Path) -> None:
-    """Bytes against apply memory, one point a tool: stem.png and stem.svg."""
+    """Bytes against apply memory, one point a tool: stem.png and stem.svg. Labels go where they hide nothing."""
     import matplotlib as mpl  # noqa: PLC0415 - only who asks for a plot needs it
 
     mpl.use("Agg")
     mpl.rcParams["svg.hashsalt"] = "otastream"
     from matplotlib import pyplot as plt  # noqa: PLC0415
-    from matplotlib import ticker  # noqa: PLC0415
+    from matplotlib import ticker, transforms  # noqa: PLC0415
 
     figure, axes = plt.subplots(figsize=(8, 5))
-    for number, mean in enumerate(found):
-        color = "tab:green" if mean.ours else "tab:gray"
-        point = (mean.rss / 2**20, mean.every)
-        axes.scatter(*point, color=color, s=60, zorder=3)
-        place = (7, _LABELS[number % len(_LABELS)])  # neighbours in size get different heights
-        axes.annotate(mean.tool, point, xytext=place, textcoords="offset points", fontsize=8, color=color)
+    for mean in found:
+        axes.scatter(mean.rss / 2**20, mean.every, color=color_of(mean), s=60, zorder=3)
     axes.axhline(1.0, color="tab:gray", linewidth=0.8, linestyle=":")
     axes.set_xscale("log")
     axes.set_yscale("log")
     for axis in (axes.xaxis, axes.yaxis):
         for form in (axis.set_major_formatter, axis.set_minor_formatter):
             form(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(ticker.NullFormatter())
+    axes.set_xlim(right=2 * max(mean.rss for mean in found) / 2**20)
     axes.tick_params(which="both", labelsize=7)
     axes.set_xlabel("peak memory of applying, MiB (geometric mean)")
     axes.set_ylabel("patch bytes / smallest patch of any peer (geometric mean)")
     axes.grid(visible=True, which="both", linewidth=0.3)
     axes.set_title("Patch size against apply memory: lower left is better")
     figure.tight_layout()
+    taken = [axes.transData.transform((mean.rss / 2**20, mean.every)) for mean in found]
+    boxes = [transforms.Bbox([spot - 5, spot + 5]) for spot in taken]
+    for mean in found:
+        point = (mean.rss / 2**20, mean.every)
+        for place in _PLACES:
+            label = axes.annotate(
+                mean.tool, point, xytext=place, textcoords="offset points", fontsize=8, color=color_of(mean),
+                ha="left" if place[0] > 0 else "right" if place[0] < 0 else "center", va="center",
+            )  # fmt: skip
+            box = label.get_window_extent()
+            inside = all(axes.bbox.contains(*corner) for corner in (box.min, box.max))
+            if place is _PLACES[-1] or (inside and not any(box.overlaps(other) for other in boxes)):
+                boxes.append(box)
+                break
+            label.remove()
     stem.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(stem.with_suffix(".png"), dpi=110, metadata={"Software": None})
     figure.savefig(stem.with_suffix(".svg"), metadata={"Date": None})
