@@ -16,7 +16,7 @@ from otastream.deltas.maker import Views
 from otastream.fields import CODINGS
 from otastream.model import WORKSPACE_UNIT, Block, EngineId, Manifest, Ubi, When
 from otastream.options import PackOptions, check_options, engine_memory, engines, view_engine_memory, workspace_max
-from otastream.sides import Work, is_viewed, seen
+from otastream.sides import NOTED_MAX, Work, is_viewed, seen
 from otastream.spool import Steps, Trees
 from otastream.stages.diff import diff
 from otastream.stages.hash import hash_entries, holds_magic, sketch_file
@@ -117,7 +117,7 @@ def _images(work: Work, stack: ExitStack) -> None:
 
 def _inside(work: Work, ready: Ready, number: int, *, image: bool) -> Ready:
     """Take note of what looking inside did to a record; with a note that there is room for."""
-    item = work.room.fit(ready)
+    item = work.room.fit(ready, saved=not image and work.steps.bytes > NOTED_MAX)
     found = seen(item, number, image=image)
     if found is not None:
         work.inside.append(found)

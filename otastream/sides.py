@@ -25,6 +25,8 @@ MORE: Final = 64
 """Bytes that a package may be larger than without views and notes."""
 NOTE_HEAD: Final = 24
 """Bytes of a note beside its text: 4 of its own, and what a codec may write for finding all behind it elsewhere."""
+NOTED_MAX: Final = 16 << 20
+"""Bytes to be sent above which a note on a file is no reason to make two packages, which takes seconds for that."""
 NOTE_MOST: Final = 40
 """Bytes of the text of a note that says why there is no view."""
 
@@ -52,8 +54,10 @@ class Notes:
     def __init__(self) -> None:
         self.room = MORE
 
-    def fit(self, item: Ready) -> Ready:
-        """The item; without the note that says why it has no view, if there is no room for that."""
+    def fit(self, item: Ready, *, saved: bool = False) -> Ready:
+        """The item; without the note that says why it has no view, if there is no room for that. saved: in what views
+        save alone.
+        """
         record = item.record
         if not isinstance(record, File | Block | Ubi) or record.note is None:
             return item
@@ -62,7 +66,7 @@ class Notes:
             return item
         note = record.note.encode()[:NOTE_MOST].decode(errors="ignore")
         cost = len(note.encode()) + NOTE_HEAD
-        if cost > self.room:
+        if cost > self.room - (MORE if saved else 0):
             return replace(item, record=replace(record, note=None), raw=None)
         self.room -= cost
         return replace(item, record=replace(record, note=note), raw=None)

@@ -271,6 +271,14 @@ def test_why_there_is_no_view(tmp_path: Path) -> None:
     assert "0/1 reproduced: gzip" in succeed("inspect", trees.package)
 
 
+def test_a_note_is_no_reason_to_make_a_large_package_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trees = Trees(tmp_path, PLAIN["unknown"])
+    monkeypatch.setattr("otastream.planning.NOTED_MAX", 0)
+    monkeypatch.setattr("otastream.sides.Work.settle", lambda _: pytest.fail("packages are compared"))
+    trees.pack()
+    assert not [record.note for record in trees.files().values() if record.note]
+
+
 def test_what_the_boards_have_decides(tmp_path: Path) -> None:
     trees = Trees(tmp_path, CONTENTS | MORE)
     made = trees.pack()
