@@ -11,6 +11,17 @@ static struct ota_xref_cached *cached(struct ota_xref *x, uint64_t target)
     return &x->cache[ota_xref_hash((uint32_t)target, 0x51u) & x->cache_mask];
 }
 
+static int knows(const struct ota_xref_cached *c, uint32_t key)
+{
+    return c->shift != INT32_MIN && c->key == key;
+}
+
+static void keep(struct ota_xref_cached *c, uint32_t key, int32_t shift)
+{
+    c->key = key;
+    c->shift = shift;
+}
+
 /* What numbers near this one have in common: their shift. */
 static struct ota_xref_cached *cached_near(struct ota_xref *x, uint32_t number)
 {
@@ -27,13 +38,13 @@ static uint32_t near_key(uint32_t number)
 static void shift_number(struct ota_xref *x, struct ota_xref_unit *u, uint64_t *best, uint64_t *next)
 {
     const struct ota_xref_cached *same = cached(x, u->target), *near = cached_near(x, (uint32_t)u->target);
-    int is_near = near->shift != INT32_MIN && near->key == near_key((uint32_t)u->target);
+    int is_near = knows(near, near_key((uint32_t)u->target));
     int32_t shift = is_near ? near->shift : x->last_shift;
 
     u->guess = is_near ? 3 : 1;
     *best = (uint32_t)u->target + (uint32_t)shift;
     *next = (uint32_t)u->target + (uint32_t)x->last_shift;
-    if (same->shift != INT32_MIN && same->key == (uint32_t)u->target) {
+    if (knows(same, (uint32_t)u->target)) {
         u->guess = 2;
         *next = *best;
         *best = (uint32_t)u->target + (uint32_t)same->shift;
@@ -55,7 +66,7 @@ static int translate(struct ota_xref *x, struct ota_xref_unit *u, uint64_t *by_m
     *best = *by_map;
     u->guess = 1;
     c = cached(x, u->target);
-    if (c->shift != INT32_MIN && c->key == (uint32_t)u->target) {
+    if (knows(c, (uint32_t)u->target)) {
         *best = u->target + (uint64_t)(int64_t)c->shift;
         u->guess = 2;
     }
@@ -189,16 +200,12 @@ static int leaves_half(uint32_t form)
            form == OTA_XREF_T_MOVW;
 }
 
-static void learn_number(struct ota_xref *x, const struct ota_xref_unit *u, struct ota_xref_cached *same, int32_t shift)
+static void learn_number(struct ota_xref *x, uint32_t number, int32_t shift)
 {
-    struct ota_xref_cached *near = cached_near(x, (uint32_t)u->target);
-
     if (shift == INT32_MIN)
         return;
-    same->key = (uint32_t)u->target;
-    same->shift = shift;
-    near->key = near_key((uint32_t)u->target);
-    near->shift = shift;
+    keep(cached(x, number), number, shift);
+    keep(cached_near(x, number), near_key(number), shift);
     x->last_shift = shift;
 }
 
@@ -206,7 +213,6 @@ void ota_xref_observe(struct ota_xref *x, const struct ota_xref_unit *u, const u
 {
     uint32_t old = ota_xref_word(u->old), now = ota_xref_word(actual);
     uint64_t target = 0;
-    struct ota_xref_cached *c;
     int as_predicted, same;
 
     if (u->form == OTA_XREF_NONE)
@@ -251,13 +257,11 @@ void ota_xref_observe(struct ota_xref *x, const struct ota_xref_unit *u, const u
     }
     if (as_predicted || !same)
         return;
-    c = cached(x, u->target);
     if (u->form == OTA_XREF_WORD_NUMBER) {
-        learn_number(x, u, c, (int32_t)(now - old));
+        learn_number(x, old, (int32_t)(now - old));
         return;
     }
     if ((int64_t)(target - u->target) <= INT32_MIN || (int64_t)(target - u->target) > INT32_MAX)
         return;
-    c->key = (uint32_t)u->target;
-    c->shift = (int32_t)(target - u->target);
+    keep(cached(x, u->target), (uint32_t)u->target, (int32_t)(target - u->target));
 }
