@@ -157,19 +157,8 @@ class Maker:
         if made.payload is None:
             return Delta(note=f"no gain inside of {found.note}")
         payload = Prefixed(front, made.payload)
-        cost = compressed_size(payload.chunks())
-        least = plain_least(old, new, found.changed) if found.packed > CERTAIN else 0
-        return replace(
-            made,
-            payload=payload,
-            note=found.note,
-            cost=cost,
-            certain=cost + VIEW_COST < least,
-            least=least,
-            front=found.front,
-            codings=frozenset(found.front.codings()),
-            workspace=found.front.memory + memory if made.engine is EngineId.XREF else workspace,
-        )
+        made = replace(made, payload=payload, note=found.note, cost=compressed_size(payload.chunks()))
+        return _between_views(made, found, found.front, old, new, memory, workspace)
 
     def _inside_with_room(self, found: Expansion, views: Views) -> tuple[tuple[Engine, ...], int]:
         """The same as ``_inside``; restart points make room for xref, down to the last one."""
@@ -221,9 +210,10 @@ class Maker:
         if content.old is not None and self._engines:
             new = load_checked(content.new, content.size, content.digest)
             old = load_checked(content.old, content.old_size, content.old_digest)
-            found = Delta() if self._views is None else self._viewed_in_place(old, new, unit, self._views)
+            whole = compressed_size(pieces(new))
+            found = Delta() if self._views is None else self._viewed_in_place(old, new, unit, self._views, whole)
             if not found.certain:
-                found = _smaller(found, self._plain_in_place(old, new, unit))
+                found = _smaller(found, self._plain_in_place(old, new, unit, whole))
         if found.in_place is None:
             return Ready(_noted(_full(action), found), FilePayload(content))
         record = replace(action, engine=found.engine, unit=found.in_place.unit, plan=found.in_place.plan)
@@ -238,9 +228,9 @@ class Maker:
             scratch=found.in_place.scratch,
         )
 
-    def _plain_in_place(self, old: Buffer, new: Buffer, unit: int) -> Delta:
-        """The smallest delta of packed bytes; cost: of the image as a whole if that is smaller."""
-        best = Delta(cost=compressed_size(pieces(new)))
+    def _plain_in_place(self, old: Buffer, new: Buffer, unit: int, whole: int) -> Delta:
+        """The smallest delta of packed bytes; cost: of the image as a whole, ``whole``, if that is smaller."""
+        best = Delta(cost=whole)
         for engine in self._engines:
             options = largest(self._memory) if engine.id is EngineId.XREF else None
             if not engine.suits(old, new, workspace=self._memory):
@@ -249,8 +239,10 @@ class Maker:
             best = _cheaper(best, engine.id, made)
         return best
 
-    def _viewed_in_place(self, old: Buffer, new: Buffer, unit: int, views: Views) -> Delta:
-        """The smallest delta between views; without a payload where looking inside is of no use."""
+    def _viewed_in_place(self, old: Buffer, new: Buffer, unit: int, views: Views, whole: int) -> Delta:
+        """The smallest delta between views; without a payload where looking inside is of no use. whole: what the image
+        costs as a whole.
+        """
         views = views.of(len(new))
         longest = largest_unit(len(new), unit=unit, scratch=self._scratch)
         programs = views.light > 0 and longest >= WHOLE_PROGRAMS
@@ -264,20 +256,12 @@ class Maker:
             return Delta(note=f"needs {workspace} bytes of memory: {found.note}")
         engines, memory = self._inside(replace(found, front=made.front), views)
         why = "longer than a unit:" if found.long else "no gain inside of"
-        best = Delta(note=found.note, cost=compressed_size(pieces(new)), refused=f"{why} {found.note}")
+        best = Delta(note=found.note, cost=whole, refused=f"{why} {found.note}")
         for engine in engines:
             best = _cheaper(best, engine.id, made.encode(engine, memory))
         if best.payload is None:
             return Delta(note=best.refused)
-        least = plain_least(old, new, found.changed) if found.packed > CERTAIN else 0
-        return replace(
-            best,
-            certain=best.cost + VIEW_COST < least,
-            least=least,
-            front=made.front,
-            codings=frozenset(made.front.codings()),
-            workspace=made.front.memory + memory if best.engine is EngineId.XREF else workspace,
-        )
+        return _between_views(best, found, made.front, old, new, memory, workspace)
 
     def _delta(
         self,
@@ -366,6 +350,23 @@ def _cheaper(best: Delta, engine: EngineId, made: InPlace) -> Delta:
     if best.payload is not None:
         best.payload.close()
     return replace(best, engine=engine, payload=made.payload, cost=cost, in_place=made)
+
+
+def _between_views(
+    made: Delta, found: Expansion, front: Front, old: Buffer, new: Buffer, memory: int, workspace: int
+) -> Delta:
+    """With what a delta between views asks of a board, and what any other costs at the least. memory: of engine xref;
+    workspace: with any other engine.
+    """
+    least = plain_least(old, new, found.changed) if found.packed > CERTAIN else 0
+    return replace(
+        made,
+        certain=made.cost + VIEW_COST < least,
+        least=least,
+        front=front,
+        codings=frozenset(front.codings()),
+        workspace=front.memory + memory if made.engine is EngineId.XREF else workspace,
+    )
 
 
 def _smaller(viewed: Delta, plain: Delta) -> Delta:
